@@ -1,16 +1,19 @@
-"""Child processes: start one, pass it descriptors, name it, leave signals to the parent, and say how it ended."""
+"""Child processes: start one, pass it descriptors, name it, leave signals to the parent, kill it, and say how it ended."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.reduction
 import multiprocessing.spawn
 import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -53,23 +56,81 @@ def _arrived(handle: Any) -> InheritedFd:
 
 
 def spawn(
-    target: Callable[..., None], arguments: tuple[Any, ...], name: str, ends: Sequence[Connection]
+    target: Callable[..., None],
+    arguments: tuple[Any, ...],
+    name: str,
+    ends: Sequence[Connection],
+    *,
+    spawns: bool = False,
 ) -> SpawnProcess:
     """Start a process that runs `target(*arguments)` and ends no later than this one.
 
     `ends`: the child's ends of pipes, among `arguments`. They are closed here, also on failure: a copy in this process
-    would keep a pipe open after the child's death, which then would not show. Raises OSError when the operating system
-    gives no process.
+    would keep a pipe open after the child's death, which then would not show. `spawns`: it starts processes itself. Raises
+    OSError when the operating system gives no process.
     """
     process = multiprocessing.get_context("spawn").Process(
-        target=target, args=arguments, name=name, daemon=True
+        target=target, args=arguments, name=name, daemon=not spawns
     )
     try:
         process.start()
     finally:
         for end in ends:
             end.close()
+    if spawns:
+        # multiprocessing lets only processes that it need not end at exit start others, and would wait for this one then.
+        atexit.register(_kill, weakref.ref(process))
     return process
+
+
+def _kill(process: weakref.ref[SpawnProcess]) -> None:
+    running = process()
+    if running is not None:
+        with contextlib.suppress(ValueError):  # it is gone
+            running.kill()
+
+
+class Killed:
+    """A process that was killed with all that it had started."""
+
+    def __init__(self, process: SpawnProcess) -> None:
+        """Kill them. What they start meanwhile ends by itself, because their ends of its pipes are closed."""
+        self._process: SpawnProcess | None = process
+        pid = process.pid or 0
+        #: Descriptors of those that it had started; pids may be given to other processes at any moment.
+        self._others = list(_started_by(pid))
+        process.kill()
+        for other in self._others:
+            with contextlib.suppress(OSError):  # it is gone
+                signal.pidfd_send_signal(other, signal.SIGKILL)
+
+    def gone(self, wait_s: float = 0.0) -> bool:
+        """Wait at most so long for the end of all; call it until True, which releases what is kept of them."""
+        if self._process is not None and is_gone(self._process, wait_s):
+            self._process = None
+        for other in list(self._others):
+            if multiprocessing.connection.wait([other], wait_s):
+                self._others.remove(other)
+                os.close(other)
+        return self._process is None and not self._others
+
+
+def _started_by(pid: int) -> Iterator[int]:
+    """A descriptor of each process whose parent is `pid`; none on kernels before 5.3."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if _parent_of(status) != pid:
+                continue
+            descriptor = os.pidfd_open(int(status.parent.name))
+            if _parent_of(status) == pid:
+                yield descriptor
+            else:
+                os.close(descriptor)
+
+
+def _parent_of(status: Path) -> int:
+    # The name of the process, in parentheses, may contain any characters.
+    return int(status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
 
 
 def set_up(name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 
 class DropscribeError(Exception):
@@ -39,11 +39,25 @@ class DropscribeError(Exception):
         """Error whose reason is that of a failed system call; the caller must chain it: `raise … from error`."""
         return cls(error.strerror or str(error), operation=operation, path=path, remedy=remedy)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it whole: the default of exceptions leaves out what was given by name."""
+        return _unpickled, (type(self), self.reason, self.operation, self.path, self.remedy)
+
+    def with_reason(self, reason: str) -> Self:
+        """The same error with another reason."""
+        return type(self)(reason, operation=self.operation, path=self.path, remedy=self.remedy)
+
     def __str__(self) -> str:
         where = f" {self.path}" if self.path is not None else ""
         what = f"{self.operation}{where}: " if self.operation or where else ""
         then = f" ({self.remedy})" if self.remedy else ""
         return f"{what}{self.reason}{then}"
+
+
+def _unpickled(
+    kind: type[DropscribeError], reason: str, operation: str, path: Path | None, remedy: str
+) -> DropscribeError:
+    return kind(reason, operation=operation, path=path, remedy=remedy)
 
 
 class ConfigError(DropscribeError):

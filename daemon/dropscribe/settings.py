@@ -388,6 +388,11 @@ class EngineSettings(_Strict):
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads of each engine process. Default: all cores, shared out."
     )
+    station_processes: Literal["auto", "always"] = Field(
+        "auto",
+        description="auto: with several devices, each gets a process of its own that feeds its decoders and its engine; with one "
+        "device the daemon does that itself. always: a process for a single device, too, to compare the two.",
+    )
 
     @model_validator(mode="before")
     @classmethod

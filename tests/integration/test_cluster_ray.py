@@ -18,10 +18,10 @@ from dropscribe.errors import EngineError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
-from dropscribe.pipeline.cluster.messages import Orders
 from dropscribe.pipeline.cluster.ray_cluster import RayCluster, StationActor
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
+from dropscribe.pipeline.stations.messages import Orders
 from tests.support.daemon_process import write_speech
 from tests.support.long_forms import IN_SOAK
 from tests.support.ray_nodes import RayNodes, ray_nodes, send

@@ -158,9 +158,9 @@ log_format = "json"
         return found[0]
 
     def children(self, name: str) -> list[int]:
-        """Process ids of all children of that name."""
+        """Process ids of all children of that name, and of theirs."""
         assert self.process is not None
-        return [p.pid for p in psutil.Process(self.process.pid).children() if p.name() == name]
+        return [p.pid for p in psutil.Process(self.process.pid).children(recursive=True) if p.name() == name]
 
     @contextmanager
     def engine_held(self) -> Iterator[None]:

@@ -13,12 +13,12 @@ from typing import Any
 from dropscribe.errors import EngineError
 from dropscribe.pipeline.attempt import Outcome
 from dropscribe.pipeline.cluster.answers import Answers
-from dropscribe.pipeline.cluster.hosted_station import HostedStation
 from dropscribe.pipeline.cluster.likeness import versions
-from dropscribe.pipeline.cluster.messages import Orders, Report
-from dropscribe.pipeline.cluster.remote_station import Answer
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.station import State
+from dropscribe.pipeline.stations.hosted_station import HostedStation
+from dropscribe.pipeline.stations.messages import Orders, Report
+from dropscribe.pipeline.stations.remote_station import Answer
 from tests.support.ledgers import ENGINE
 
 TOKEN = "token"

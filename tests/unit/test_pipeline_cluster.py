@@ -15,16 +15,16 @@ from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.cluster.cluster_executor import (
     GONE_S,
     LOST_S,
-    MOST_LOSSES,
     REFUSED_S,
     RENEW_S,
     ClusterExecutor,
 )
-from dropscribe.pipeline.cluster.hosted_station import STOCK_S, Pace
 from dropscribe.pipeline.cluster.ray_cluster import join, plain
-from dropscribe.pipeline.cluster.remote_station import AGAIN_S, SILENT_S, OutOfReachError
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
+from dropscribe.pipeline.stations.hosted_station import STOCK_S, Pace
+from dropscribe.pipeline.stations.losses import MOST_LOSSES
+from dropscribe.pipeline.stations.remote_station import AGAIN_S, SILENT_S, OutOfReachError
 from tests.support.ledgers import MEDIA, TIMINGS
 from tests.support.stations import FakeCluster, FakeLink, FakeNode
 

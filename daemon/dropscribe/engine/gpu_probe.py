@@ -16,8 +16,8 @@ from dropscribe.engine.layers.torch_import import light
 
 #: Time limit of the child, seconds: it imports torch, possibly from a cold disk, and creates a CUDA context.
 TIMEOUT_S = 120.0
-#: Argument of the child: print only the number of devices.
-COUNT = "--count"
+#: Argument of the child: print only the number of devices, or where they are.
+COUNT, ADDRESSES = "--count", "--addresses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +71,52 @@ def count_gpus(timeout_s: float = TIMEOUT_S) -> int:
 
     Runs in a child, too, but without torch, whose import would delay the start of the engine by seconds.
     """
-    command = [sys.executable, "-m", "dropscribe.engine.gpu_probe", COUNT]
+    answer = _asked(COUNT, timeout_s)
+    return int(answer) if answer.isdecimal() else 0
+
+
+def gpu_addresses(timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
+    """PCI address of each CUDA device as in /sys/bus/pci/devices, in the order of their numbers; () if it is not known."""
+    return tuple(_asked(ADDRESSES, timeout_s).split())
+
+
+def _asked(question: str, timeout_s: float) -> str:
+    """What a child prints that asks the driver; "" if it fails."""
+    command = [sys.executable, "-m", "dropscribe.engine.gpu_probe", question]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        return 0
-    answer = done.stdout.strip()
-    return int(answer) if done.returncode == 0 and answer.isdecimal() else 0
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _driver_count() -> int:
+def _driver() -> ctypes.CDLL | None:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return 0
-    number = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(number)) != 0:
+        return None
+    return driver if driver.cuInit(0) == 0 else None
+
+
+def _driver_count() -> int:
+    driver, number = _driver(), ctypes.c_int()
+    if driver is None or driver.cuDeviceGetCount(ctypes.byref(number)) != 0:
         return 0
     return number.value
+
+
+def _driver_addresses() -> list[str]:
+    driver, found = _driver(), []
+    for index in range(_driver_count()):
+        device, address = ctypes.c_int(), ctypes.create_string_buffer(32)
+        if (
+            driver is None
+            or driver.cuDeviceGet(ctypes.byref(device), index) != 0
+            or driver.cuDeviceGetPCIBusId(address, len(address), device) != 0
+        ):
+            return []
+        found.append(address.value.decode("ascii").lower())
+    return found
 
 
 def from_json(text: str) -> Hardware:
@@ -157,5 +185,8 @@ def _probe() -> Hardware:
 if __name__ == "__main__":
     if sys.argv[1:] == [COUNT]:
         print(_driver_count())  # noqa: T201 - the result for the parent
+        sys.exit()
+    if sys.argv[1:] == [ADDRESSES]:
+        print(*_driver_addresses())  # noqa: T201 - the same
         sys.exit()
     print(json.dumps(asdict(_probe())))  # noqa: T201 - the result for the parent

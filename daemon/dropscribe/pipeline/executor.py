@@ -30,16 +30,29 @@ class Restarts:
     decoders: int = 0
     last_reason: str = ""
 
+    def __add__(self, other: Restarts) -> Restarts:
+        """Of both; `other` are the later ones."""
+        reason = other.last_reason if other.engines else self.last_reason
+        return Restarts(self.engines + other.engines, self.decoders + other.decoders, reason)
+
+    def since(self, before: Restarts) -> Restarts:
+        """Those after `before`."""
+        engines = self.engines - before.engines
+        return Restarts(engines, self.decoders - before.decoders, self.last_reason if engines else "")
+
 
 @dataclass(frozen=True, slots=True)
 class StationStatus:
-    """A station on another machine, for people."""
+    """One of several stations, for people."""
 
-    name: str  #: machine, and the beginning of Ray's number of its node
+    name: str  #: the device on this machine; of a cluster the machine, and the beginning of Ray's number of its node
     device: str  #: "" before it is ready
     state: State
     reason: str  #: why it does not work; "" if it does
     in_progress: int  #: recordings
+    #: Decoders, and those of them without work.
+    decoders: int = 0
+    idle: int = 0
 
 
 class Executor(Attempts, Protocol):
@@ -72,7 +85,7 @@ class Executor(Attempts, Protocol):
         """End the engine and start another, logging `why`; `wait_ready` must follow."""
 
     def stations(self) -> tuple[StationStatus, ...]:
-        """Stations on other machines, by name; () if this machine does the work."""
+        """Stations, in order; () if there is only one, in this process."""
 
     def restarts(self) -> Restarts:
         """How many processes were replaced."""

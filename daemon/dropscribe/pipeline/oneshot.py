@@ -18,7 +18,7 @@ from dropscribe.files import FileSignature, content_hash, readers_of
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Progress, Work, channels_of, options_of
 from dropscribe.pipeline.earlier_files import earlier_files
-from dropscribe.pipeline.local.local_executor import start_executor
+from dropscribe.pipeline.local.stations_executor import start_executor
 from dropscribe.pipeline.problem import Problem
 from dropscribe.pipeline.process_limits import prepare_limits
 from dropscribe.transcript import naming, render

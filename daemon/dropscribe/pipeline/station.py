@@ -15,7 +15,7 @@ from dropscribe.pipeline.attempt import Outcome, Progress, Work
 
 
 class State(StrEnum):
-    """State of a station on another machine as people see it."""
+    """State of one of several stations as people see it."""
 
     STARTING = "starting"  #: its process starts, or its models are being loaded
     READY = "ready"

@@ -20,7 +20,7 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.cluster.ray_cluster import join
 from dropscribe.pipeline.executor import StationStatus
-from dropscribe.pipeline.local.local_executor import start_executor
+from dropscribe.pipeline.local.stations_executor import start_executor
 from dropscribe.pipeline.process_limits import LEAST_FILE_BYTES, prepare_limits
 from dropscribe.pipeline.sizing import decoder_count
 from dropscribe.service.activity import Activities
@@ -424,15 +424,15 @@ class Daemon:
             in_progress=tuple(self._dispatcher.progress()), unsettled_files=tuple(self._watcher.unsettled_files()),
             waits=tuple(self._rules.waits(self._dispatcher.claims())),
             restarts=self._executor.restarts(), free=self._space.free(),
-            control=self._control.path, load=self._dispatcher.load(self._decoders(stations)), stations=stations,
+            control=self._control.path, load=self._dispatcher.load(*self._decoders(stations)), stations=stations,
         )  # fmt: skip
         self._reports.write(status, time.time())
 
-    def _decoders(self, stations: tuple[StationStatus, ...]) -> int:
-        """Decoders, free or busy; in a cluster those that have work or take some now."""
-        if self._settings.cluster.address is None:
-            return decoder_count(self._settings)
-        return self._executor.room() + sum(s.in_progress for s in stations)
+    def _decoders(self, stations: tuple[StationStatus, ...]) -> tuple[int, int]:
+        """Decoders, and those of them without work. A station takes more recordings than it has decoders."""
+        if not stations:
+            return decoder_count(self._settings), self._executor.room()
+        return sum(s.decoders for s in stations), sum(s.idle for s in stations)
 
     def _engine_facts(self) -> EngineFacts:
         if self._facts is None:

@@ -30,11 +30,11 @@ HELD_REASONS = 3
 NEWEST = 200
 
 
-#: States of a node that need a person, and what to do.
-NODE_REMEDIES = {
-    "silent": "see its network and load; nothing is lost",
+#: States of a station that need a person, and what to do.
+STATION_REMEDIES = {
+    "silent": "see the load of its machine, and its network; nothing is lost",
     "refused": "correct it there; it is examined again every minute",
-    "lost": "see the machine and its Ray; its recordings go to other nodes",
+    "lost": "see its device, or in a cluster its machine and Ray; its recordings go to the others",
 }
 
 
@@ -104,8 +104,9 @@ def problems(process: Process, now: float) -> Iterator[str]:
         if model["state"] == "failed":
             yield f"{model['name']} ({model['role']}) cannot be loaded: {model['problem']}"
     for node in said.get("nodes", []):
-        if node["state"] in NODE_REMEDIES:
-            yield f"node {node['name']} is {node['state']}: {node['reason']} ({NODE_REMEDIES[node['state']]})"
+        if node["state"] in STATION_REMEDIES:
+            remedy = STATION_REMEDIES[node["state"]]
+            yield f"station {node['name']} is {node['state']}: {node['reason']} ({remedy})"
     for folder in said["folders"]:
         if folder["problem"]:
             remedy = f" ({folder['remedy']})" if folder["remedy"] else ""
@@ -128,7 +129,7 @@ def document(
     location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
 ) -> dict[str, Any]:
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
-    updated, engine, models [{role, name, state ("loaded", "loading", "waiting" for memory, "failed"), bytes, problem}], nodes [{name, device, state ("starting", "ready", "silent", "refused", "lost"), reason, in_progress}] (of a cluster), folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled,
+    updated, engine, models [{role, name, state ("loaded", "loading", "waiting" for memory, "failed"), bytes, problem}], nodes [{name, device, state ("starting", "ready", "silent", "refused", "lost"), reason, in_progress}] (stations: of several devices, or of a cluster), folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled,
     in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files [{path, code, reason, since}]
     (null if it is not running), counts {state: jobs}, load {recordings_per_min, audio_rate, decoders, decoders_busy}, waits [{folder, code, reason, until}] (of folders whose recordings are not begun; folder null: of all), held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
     null), recent_failures [jobs]. Instants are ISO 8601, UTC.

@@ -80,7 +80,7 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
                 f"{engine['model']} on {engine['device']}, {engine['precision']}" if engine else "loading",
             ),
             *(("models", text) for text in _models(said)),
-            *(("node", text) for text in _nodes(said)),
+            *(("station", text) for text in _stations(said)),
             *_listed("in progress", said["in_flight"], "recording", list(_running(said))),
             *_listed("not complete", said["unsettled"], "file", list(_unsettled(said))),
             *(("folder", f"{f['path']} ({f['backend']}): {f['problem'] or 'ok'}") for f in said["folders"]),
@@ -112,10 +112,12 @@ def _models(said: dict[str, Any]) -> Iterator[str]:
         yield ", ".join(named)
 
 
-def _nodes(said: dict[str, Any]) -> Iterator[str]:
+def _stations(said: dict[str, Any]) -> Iterator[str]:
     # A daemon of the previous version does not write this key.
     for node in said.get("nodes", []):
-        device = f" on {node['device']}" if node["device"] else ""
+        # A station of this machine has the name of its device.
+        known = not node["device"] or node["device"].startswith(node["name"])
+        device = (node["device"] or "").removeprefix(node["name"]) if known else f" on {node['device']}"
         why = f" ({node['reason']})" if node["reason"] else ""
         count = node["in_progress"]
         work = f", {count} recording{'s' if count != 1 else ''}" if count else ""

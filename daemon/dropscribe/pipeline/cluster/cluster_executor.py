@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 import select
 import time
@@ -19,10 +18,12 @@ from dropscribe.errors import EngineDiedError, EngineError, StorageError
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.cluster.likeness import difference, versions
-from dropscribe.pipeline.cluster.remote_station import Link, RemoteStation
 from dropscribe.pipeline.executor import Restarts, StationStatus
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
+from dropscribe.pipeline.stations.losses import Losses
+from dropscribe.pipeline.stations.placement import Placement
+from dropscribe.pipeline.stations.remote_station import Link, RemoteStation
 from dropscribe.transcript.types import EngineFacts
 
 #: Time without an answer after which a station counts as lost, seconds.
@@ -31,10 +32,6 @@ LOST_S = 30.0
 GONE_S = 30.0
 #: Time until a place whose station was lost or refused gets another one, seconds; the second while it is refused.
 RENEW_S, REFUSED_S = 2.0, 60.0
-#: Lost stations after which a recording is suspected.
-MOST_LOSSES = 3
-#: Pause of the head after which silence of stations is its own fault, seconds.
-HEAD_PAUSE_S = 3.0
 #: Time for which a station that could not see a recording of a folder comes last for that folder, seconds.
 BLIND_S = 60.0
 #: Interval of calls to `meanwhile` in `wait_ready`, seconds.
@@ -88,23 +85,19 @@ class ClusterExecutor:
         #: By place, a node and a number; a station that is over stays until another takes its place.
         self._stations: dict[tuple[str, int], RemoteStation] = {}
         self._renew_at: dict[tuple[str, int], float] = {}
-        self._of: dict[int, RemoteStation] = {}
+        self._placement = Placement(self._stations.values, clock())
         #: By ticket that a node could not process: names of the stations that tried.
         self._tried: dict[int, set[str]] = {}
         #: Attempts that wait for a station which has not tried them.
         self._moving: deque[tuple[Work, Problem]] = deque()
         self._blind: dict[tuple[str, Path | None], float] = {}
-        self._losses: dict[Path, int] = {}
-        #: Stations with room, as a heap of (negative room, order, station), and the sum of it; None once anything but `start` changed it.
-        self._free: list[tuple[int, int, RemoteStation]] | None = None
-        self._room = 0
+        self._losses = Losses()
         self._outcomes: list[Outcome] = []
         self._versions = versions()
         self._models: dict[str, str] | None = None
         self._facts: dict[str, EngineFacts] = {}
-        self._replaced = 0
-        self._last_reason = ""
-        self._tended_at = self._counted_at = clock()
+        self._restarts = Restarts()
+        self._counted_at = clock()
         self._counts = 0
         #: Whether a node with a GPU was seen: nodes without one would give another text.
         self._on_gpu = False
@@ -121,7 +114,7 @@ class ClusterExecutor:
 
     def stations(self) -> tuple[StationStatus, ...]:
         """See `Executor`."""
-        return tuple(sorted((_status(s) for s in self._stations.values()), key=lambda s: s.name))
+        return tuple(sorted((s.status for s in self._stations.values()), key=lambda s: s.name))
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """See `Executor`. Waits for the first station for as long as it takes: nodes may come late."""
@@ -133,8 +126,7 @@ class ClusterExecutor:
 
     def room(self) -> int:
         """See `Executor`."""
-        self._heap()
-        return max(0, self._room - len(self._moving))
+        return max(0, self._placement.room() - len(self._moving))
 
     def start(self, work: Work) -> None:
         """See `Executor`."""
@@ -151,10 +143,7 @@ class ClusterExecutor:
         self._tried.pop(ticket, None)
         self._moving = deque((w, p) for w, p in self._moving if w.ticket != ticket)
         self._outcomes = [o for o in self._outcomes if o.ticket != ticket]
-        station = self._of.pop(ticket, None)
-        if station is not None:
-            station.abort(ticket)
-            self._free = None
+        self._placement.abort(ticket)
 
     def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
         """See `Executor`; never raises EngineDiedError, since a cluster without stations waits for some.
@@ -162,48 +151,45 @@ class ClusterExecutor:
         Raises EngineError if the cluster cannot be joined, or does not answer any more.
         """
         # What was started since the last turn goes along with the questions for the next reports.
-        self._flush(ask=True)
+        self._placement.flush(ask=True)
         if not self._outcomes and timeout_s > 0:
             select.select([self._cluster.fileno(), *wake], [], [], timeout_s)
         self._cluster.hear()
-        self._free = None
         if self._cluster.failure is not None:
             raise self._cluster.failure
         now = self._clock()
-        if now - self._tended_at > max(HEAD_PAUSE_S, timeout_s + 1.0):
+        if not self._placement.begin_turn(now, timeout_s):
             self._counted_at = now
-            for station in self._stations.values():
-                station.forgive(now)
-        self._tended_at = now
         self._require_answers(now)
         self._renew(now)
         for place, station in list(self._stations.items()):
             for work, outcome in station.take():
-                self._of.pop(work.ticket, None)
+                self._placement.ended(work.ticket)
                 self._end(station, work, outcome.end if isinstance(outcome.end, Problem) else None, outcome)
             station.tend(now)
+            self._restarts += station.take_restarts()
             if station.report.facts is not None and station.state is State.READY:
                 self._welcome(station, station.report.facts)
             if station.over:
                 self._mourn(place, station, now)
-        self._free = None
+        self._placement.changed()
         moving, self._moving = self._moving, deque()
         for work, problem in moving:
             self._move(work, problem)
-        self._flush(ask=False)
+        self._placement.flush(ask=False)
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     def progress(self, ticket: int) -> Progress | None:
         """See `Executor`."""
-        given = self._of[ticket].given(ticket) if ticket in self._of else None
+        given = self._placement.given(ticket)
         if given is not None:
             return given.progress
         return Progress(0, 0, None) if any(w.ticket == ticket for w, _ in self._moving) else None
 
     def heard(self, ticket: int) -> Heard | None:
         """See `Executor`."""
-        given = self._of[ticket].given(ticket) if ticket in self._of else None
+        given = self._placement.given(ticket)
         if given is not None:
             return given.heard or Heard(given.since, 0, 0, None)
         waits = any(w.ticket == ticket for w, _ in self._moving)
@@ -211,7 +197,7 @@ class ClusterExecutor:
 
     def texts(self, ticket: int) -> tuple[str, ...]:
         """See `Executor`."""
-        given = self._of[ticket].given(ticket) if ticket in self._of else None
+        given = self._placement.given(ticket)
         return () if given is None else given.texts
 
     def supervise(self, now: float) -> None:
@@ -219,7 +205,7 @@ class ClusterExecutor:
 
     def abandon(self) -> list[int]:
         """See `Executor`."""
-        tickets = [*self._of, *(w.ticket for w, _ in self._moving)]
+        tickets = [*self._placement.tickets, *(w.ticket for w, _ in self._moving)]
         for ticket in tickets:
             self.abort(ticket)
         return tickets
@@ -231,10 +217,7 @@ class ClusterExecutor:
 
     def restarts(self) -> Restarts:
         """See `Executor`."""
-        told = [s.report.restarts for s in self._stations.values()]
-        engines = self._replaced + sum(t.engines for t in told)
-        reason = self._last_reason or next((t.last_reason for t in told if t.last_reason), "")
-        return Restarts(engines, sum(t.decoders for t in told), reason)
+        return self._restarts
 
     def close(self) -> bool:
         """See `Executor`."""
@@ -253,41 +236,10 @@ class ClusterExecutor:
                 "progress is done again",
             )  # fmt: skip
 
-    def _flush(self, *, ask: bool) -> None:
-        for station in self._stations.values():
-            station.flush(ask=ask)
-
     def _start(self, work: Work, tried: set[str]) -> bool:
         """Give an attempt to a station that has not tried it; False if none has room."""
         now = self._clock()
-        heap = self._heap()
-        while heap and -heap[0][0] != (room := heap[0][2].room()):
-            # It went silent or is lost, or got what another one had tried.
-            _replace_first(heap, room)
-        if not heap:
-            return False
-        most = heap[0]
-        if most[2].name in tried or not self._sees(most[2], work, now):
-            able = [entry for entry in heap if entry[2].name not in tried and entry[2].room() > 0]
-            if not able:
-                return False
-            most = min(able, key=lambda entry: (not self._sees(entry[2], work, now), *entry[:2]))
-        station = most[2]
-        self._of[work.ticket] = station
-        station.start(work)
-        self._room -= 1
-        if most is heap[0]:
-            _replace_first(heap, station.room())
-        return True
-
-    def _heap(self) -> list[tuple[int, int, RemoteStation]]:
-        """Stations with room, the one with the most first: hundreds of recordings a second are started, at dozens of stations."""
-        if self._free is None:
-            stations = enumerate(self._stations.values())
-            self._free = [(-room, order, s) for order, s in stations if (room := s.room()) > 0]
-            self._room = -sum(entry[0] for entry in self._free)
-            heapq.heapify(self._free)
-        return self._free
+        return self._placement.start(work, tried, lambda station: not self._sees(station, work, now))
 
     def _sees(self, station: RemoteStation, work: Work, now: float) -> bool:
         return self._blind.get((station.name, work.folder), 0.0) <= now
@@ -296,7 +248,7 @@ class ClusterExecutor:
         if problem is None or problem.kind not in _OF_NODE:
             self._tried.pop(work.ticket, None)
             if problem is None:
-                self._losses.pop(work.path, None)
+                self._losses.recognised(work.path)
             self._outcomes.append(outcome)
             return
         self._tried.setdefault(work.ticket, set()).add(station.name)
@@ -354,8 +306,8 @@ class ClusterExecutor:
         if place not in self._renew_at:
             refused = station.state is State.REFUSED
             self._renew_at[place] = now + (REFUSED_S if refused else RENEW_S)
-            self._replaced += not refused
-            self._last_reason = f"{station.name}: {station.report.reason}"
+            if not refused:
+                self._restarts += Restarts(1, 0, f"{station.name}: {station.report.reason}")
             if len(self._facts) > 1:  # those of the last one stay: its results may still be published
                 self._facts.pop(station.name, None)
             said = "may not work" if refused else "is lost"
@@ -363,15 +315,10 @@ class ClusterExecutor:
                 self._log, logs.Action.ENGINE, f"station {station.name} {said}: {station.report.reason}; the others go on"
             )  # fmt: skip
         lost = station.lost()
-        for path in {work.path for work in lost}:
-            self._losses[path] = self._losses.get(path, 0) + 1
         for work in lost:
-            self._of.pop(work.ticket, None)
+            self._placement.ended(work.ticket)
             self._tried.pop(work.ticket, None)
-            kind = FaultKind.NODE if self._losses[work.path] < MOST_LOSSES else FaultKind.ENGINE
-            reason = f"the station {station.name} was lost while it worked on this recording: {station.report.reason}"
-            problem = Problem(EngineDiedError.code, reason, "it is tried again at another one", kind)
-            self._outcomes.append(Outcome(work.ticket, problem))
+        self._outcomes += self._losses.lost(lost, station.name, station.report.reason)
 
     def _welcome(self, station: RemoteStation, facts: EngineFacts) -> None:
         if station.name not in self._facts:
@@ -391,24 +338,3 @@ class ClusterExecutor:
             self._models = models
         wrong = difference("content", self._models, models)
         return f"{wrong}; copy the model folder of one to the other" if wrong else ""
-
-
-def _replace_first(heap: list[tuple[int, int, RemoteStation]], room: int) -> None:
-    """Note the room that the first station has now."""
-    _, order, station = heap[0]
-    if room > 0:
-        heapq.heapreplace(heap, (-room, order, station))
-    else:
-        heapq.heappop(heap)
-
-
-def _status(station: RemoteStation) -> StationStatus:
-    report, state = station.report, station.state
-    silent = "it does not answer; it gets no further recordings until it does"
-    return StationStatus(
-        station.name,
-        report.facts.device if report.facts else "",
-        state,
-        silent if state is State.SILENT else report.reason,
-        len(station.tickets),
-    )

@@ -21,12 +21,12 @@ from dropscribe.config import Settings
 from dropscribe.errors import EngineError
 from dropscribe.pipeline.cluster.answers import Answers
 from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
-from dropscribe.pipeline.cluster.hosted_station import HostedStation
 from dropscribe.pipeline.cluster.likeness import fingerprints, versions
-from dropscribe.pipeline.cluster.remote_station import Answer, OutOfReachError
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.local.local_executor import LocalExecutor
 from dropscribe.pipeline.sizing import decoder_count
+from dropscribe.pipeline.stations.hosted_station import HostedStation
+from dropscribe.pipeline.stations.remote_station import Answer, OutOfReachError
 
 #: Interval of asking which nodes there are, seconds.
 NODES_S = 1.0

@@ -1,1 +1,1 @@
-"""The station of this machine: decoders and engine processes over one arena."""
+"""Stations of this machine: decoders and engine over one arena, in the daemon or each in a process of its own."""

@@ -11,7 +11,7 @@ from dropscribe.engine.protocol import HeldModel
 from dropscribe.media.pool import DecoderPool
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
-from dropscribe.pipeline.executor import Executor, Restarts, StationStatus
+from dropscribe.pipeline.executor import Restarts, StationStatus
 from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.local.engine_plan import gpus_of, plan
 from dropscribe.pipeline.local.engine_supervisor import EngineSupervisor
@@ -113,8 +113,3 @@ class LocalExecutor:
         """See `Executor`."""
         self._stack.close()
         return self._decoders.ended()
-
-
-def start_executor(settings: Settings) -> Executor:
-    """Start the executor of this machine; `wait_ready` must follow. That of a cluster: `dropscribe.pipeline.cluster`."""
-    return LocalExecutor(settings)

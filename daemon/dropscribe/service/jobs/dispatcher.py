@@ -132,12 +132,13 @@ class Dispatcher:
         self._claiming.look_again()
         self._claiming.news()
 
-    def load(self, decoders: int) -> Load:
+    def load(self, decoders: int, idle: int) -> Load:
         """Rates of the last minute, and how many of the `decoders` are busy."""
         found = [self._executor.progress(ticket) for ticket in self._running]
         in_progress_s = sum(p.recognised_ms for p in found if p is not None) / 1000
-        now, idle = self._clocks.monotonic(), self._executor.room()
-        return self._throughput.load(now, in_progress_s=in_progress_s, decoders=decoders, idle=idle)
+        return self._throughput.load(
+            self._clocks.monotonic(), in_progress_s=in_progress_s, decoders=decoders, idle=idle
+        )
 
     def claims(self) -> list[Claim]:
         """Jobs that are claimed and whose outcome is not recorded."""

@@ -76,7 +76,7 @@ class Status:
     restarts: Restarts = field(default_factory=Restarts)
     free: Free = field(default_factory=Free)
     load: Load | None = None
-    #: Of a cluster.
+    #: If there are several.
     stations: tuple[StationStatus, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""One station of a node, as the head sees it: what it was given, what it has said, whether it still answers.
+"""One station as the daemon sees it: what it was given, what it has said, whether it still answers.
 
 A station that is lost never comes back: another one takes its place. So whatever arrives of it later is of an older
 generation, and is dropped here.
@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from dropscribe.errors import DropscribeError
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
-from dropscribe.pipeline.cluster.messages import Orders, Report
+from dropscribe.pipeline.executor import Restarts, StationStatus
 from dropscribe.pipeline.station import State
+from dropscribe.pipeline.stations.messages import Orders, Report
 
 #: Time without an answer after which a station gets no further work, seconds.
 SILENT_S = 5.0
@@ -31,12 +33,12 @@ class OutOfReachError(Exception):
 
 
 class Link(Protocol):
-    """Calls to one station. Each answer is given to `answer(value, error)` on the head's main thread, errors as
-    `OutOfReachError` if the call may be repeated.
+    """Calls to one station. Each answer is given to `answer(value, error)` on the daemon's main thread, never within the call;
+    errors as `OutOfReachError` if the call may be repeated.
     """
 
     def examine(self, answer: Answer) -> None:
-        """Its versions, its models, its mode of authentication."""
+        """Its versions, its models, its mode of authentication; nothing of these if it needs no check."""
 
     def feed(self, orders: bytes, answer: Answer) -> None:
         """Give it pickled `Orders`."""
@@ -50,7 +52,7 @@ class Link(Protocol):
 
 @dataclass(slots=True)
 class Given:
-    """An attempt that the station has. Owned by the head's main thread."""
+    """An attempt that the station has. Owned by the daemon's main thread."""
 
     work: Work
     order: int  #: number of the orders it was sent with; 0: not yet
@@ -61,19 +63,26 @@ class Given:
 
 
 class RemoteStation:
-    """`Attempts` of one station, except `turn`: `take` gives its outcomes. Owned by the head's main thread."""
+    """`Attempts` of one station, except `turn`: `take` gives its outcomes. Owned by the daemon's main thread."""
 
     def __init__(
         self, name: str, node: str, link: Link, check: Callable[[dict[str, str], dict[str, str], str], str], *,
-        clock: Callable[[], float], lost_s: float,
+        clock: Callable[[], float], lost_s: float, start_s: float = START_S,
     ) -> None:  # fmt: skip
-        """`check`: why a station with these versions and models may not work; "" if it may."""
+        """`check`: why a station with these versions and models may not work; "" if it may. `start_s`: longest time until its
+        first answer, `lost_s`: later time without an answer, after which it is lost, seconds.
+        """
         self.name, self.node = name, node
         self.report = Report(State.STARTING, "its process is started")
+        #: Why its executor could not start or go on, if it has said so.
+        self.error: DropscribeError | None = None
+        #: Whether it has ever been ready.
+        self.was_ready = False
         self._link = link
         self._check = check
         self._clock = clock
         self._lost_s = lost_s
+        self._start_s = start_s
         self._heard_at = clock()
         self._answered = False
         self._given: dict[int, Given] = {}
@@ -89,6 +98,7 @@ class RemoteStation:
         self._rides = False
         self._again_at: list[tuple[float, Callable[[], None]]] = []
         self._confirmed = 0
+        self._counted = Restarts()
         self._ended: list[Outcome] = []
         link.examine(self._on_examined)
 
@@ -98,6 +108,21 @@ class RemoteStation:
         if self.report.state is State.READY and self._clock() - self._heard_at > SILENT_S:
             return State.SILENT
         return self.report.state
+
+    @property
+    def status(self) -> StationStatus:
+        """What people see of it."""
+        report, state = self.report, self.state
+        silent = "it does not answer; it gets no further recordings until it does"
+        return StationStatus(
+            self.name,
+            report.facts.device if report.facts else "",
+            state,
+            silent if state is State.SILENT else report.reason,
+            len(self._given),
+            report.decoders,
+            report.idle,
+        )
 
     @property
     def over(self) -> bool:
@@ -165,6 +190,11 @@ class RemoteStation:
             self._room = None
         return [(self._given.pop(o.ticket).work, o) for o in ended if o.ticket in self._given]
 
+    def take_restarts(self) -> Restarts:
+        """Processes that it has replaced since the last call."""
+        before, self._counted = self._counted, self.report.restarts
+        return self._counted.since(before)
+
     def tend(self, now: float) -> None:
         """Repeat calls that are due, and count a station as lost that has not answered for long."""
         due = [call for at, call in self._again_at if at <= now]
@@ -172,7 +202,7 @@ class RemoteStation:
         for call in due:
             if not self.over:
                 call()
-        limit_s = self._lost_s if self._answered else START_S
+        limit_s = self._lost_s if self._answered else self._start_s
         if not self.over and now - self._heard_at > limit_s:
             self.lose(f"it has not answered for {limit_s:.0f} s")
 
@@ -183,7 +213,7 @@ class RemoteStation:
     def lose(self, reason: str, state: State = State.LOST) -> None:
         """Give the station up, and end its process. Whatever it says from now on is ignored."""
         if not self.over:
-            self.report = Report(state, reason)
+            self.report = Report(state, reason, restarts=self.report.restarts)
             self._link.kill()
 
     def lost(self) -> list[Work]:
@@ -222,8 +252,10 @@ class RemoteStation:
             self._rides, self._sent = False, None
         report: Report = pickle.loads(data)
         if report.state is State.LOST:
+            self.error = report.error
             self.lose(report.reason)
             return
+        self.was_ready = self.was_ready or report.state is State.READY
         self.report, self._room = replace(report, outcomes=(), under_way=()), None
         for number, outcome in report.outcomes:
             if number > self._confirmed:
@@ -236,7 +268,7 @@ class RemoteStation:
                 given.progress = one.progress
                 if one.texts is not None:
                     given.texts = one.texts
-                # Its clock is that of another machine.
+                # Its clock may be that of another machine.
                 given.heard = replace(one.heard, started=given.since, segments=len(given.texts))
         self._due = True
 

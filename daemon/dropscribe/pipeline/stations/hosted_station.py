@@ -1,4 +1,5 @@
-"""The station of a node: an executor on a thread of its own, which takes orders and keeps outcomes until they are confirmed.
+"""A station apart from the daemon: an executor on a thread of its own, which takes orders and keeps outcomes until they are
+confirmed.
 
 Knows nothing of how messages travel.
 """
@@ -11,30 +12,53 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dropscribe.errors import DropscribeError, EngineDiedError
 from dropscribe.pipeline.attempt import Outcome, Work
-from dropscribe.pipeline.cluster.messages import Orders, Report, UnderWay
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import Problem, kind_of
 from dropscribe.pipeline.station import State
+from dropscribe.pipeline.stations.messages import Orders, Report, UnderWay
 from dropscribe.transcript.packed_segments import PackedSegments
 
-#: Longest turn, and interval of progress in the reports, seconds.
+#: Longest turn, seconds.
 TURN_S = 0.5
-#: Shortest interval of reports, seconds: one report tells of many outcomes.
-GATHER_S = 0.05
 #: Work that is ordered in advance, as the time that it will take, seconds. While more than half of it is left, reports wait for
-#: `STOCKED_S`: a message costs the head as much as the outcome of a recording.
+#: `STOCKED_S`: a message costs the daemon as much as the outcome of a recording.
 STOCK_S = 0.6
 STOCKED_S = 0.5
 #: Interval of measuring how many attempts end, seconds.
 RATE_S = 1.0
-#: Age of an attempt from which on its texts are in the reports, seconds: most end before anybody asks for them.
-TEXTS_S = 0.8
 #: Time without a word of the head after which the station ends itself, seconds: nobody wants its results.
 ABANDONED_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How often a station reports, in seconds, and how much work it has in advance."""
+
+    #: Shortest interval of reports: one tells of many outcomes.
+    gather_s: float = 0.05
+    #: Interval of progress in the reports.
+    progress_s: float = 0.5
+    #: Age of an attempt from which on its texts are in the reports: most end before anybody asks for them.
+    texts_s: float = 0.8
+    #: Fewest recordings in advance with which reports wait for `STOCKED_S`.
+    stocked_from: int = 1
+    #: Whether it has a recording in advance for each decoder before its rate is known, because orders take their time.
+    stocks_at_once: bool = True
+    #: Most attempts in progress with which it reports each event within `gather_few_s` and progress with texts in intervals of
+    #: `progress_few_s`: somebody may be waiting for them.
+    few: int = 0
+    gather_few_s: float = 0.005
+    progress_few_s: float = 0.1
+
+
+#: Of a station on another machine.
+FAR = Pacing()
+#: Of a station on this machine: a message takes less than a millisecond.
+NEAR = Pacing(stocked_from=8, stocks_at_once=False, few=3)
 
 
 def _packed(outcome: Outcome) -> Outcome:
@@ -71,9 +95,17 @@ class Pace:
 class HostedStation:
     """A station at a node. Its methods may be called on any thread."""
 
-    def __init__(self, make: Callable[[], Executor], clock: Callable[[], float] = time.monotonic) -> None:
-        """`make` starts the executor; it is called on the thread of the station."""
+    def __init__(
+        self,
+        make: Callable[[], Executor],
+        clock: Callable[[], float] = time.monotonic,
+        pacing: Pacing = FAR,
+        name: str = "",
+    ) -> None:
+        """`make` starts the executor; it is called on the thread of the station. `name`: for the log, if there are several."""
         self._make = make
+        self._pacing = pacing
+        self._name = name
         self._clock = clock
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._news = threading.Condition()
@@ -84,15 +116,17 @@ class HostedStation:
         self._outcomes: dict[int, Outcome] = {}
         self._numbered = 0
         self._told = 0  #: number of the newest outcome that was in a report
-        self._told_at = clock() - GATHER_S
+        self._told_at = clock() - pacing.gather_s
         self._changed = True
         self._stocked = False  #: whether there is enough ordered work for the next report to wait
+        self._few = True  #: whether so few attempts are in progress that somebody may wait for each
         self._closing = False
         self._heard_at = clock()
         # Used by its thread only.
         self._waiting: deque[Work] = deque()
         self._begun: dict[int, float] = {}  #: by ticket that is with the executor: its start by the clock
         self._pace = Pace()
+        self._decoders = 0
         self._thread = threading.Thread(target=self._run, name="station", daemon=True)
         self._thread.start()
 
@@ -125,7 +159,9 @@ class HostedStation:
             self._news.wait_for(
                 lambda: self._changed or any(n > self._told for n in self._outcomes), timeout_s
             )
-            self._gather(GATHER_S, lambda: self._closing)
+            self._gather(
+                self._pacing.gather_few_s if self._few else self._pacing.gather_s, lambda: self._closing
+            )
             self._gather(STOCKED_S, lambda: self._closing or not self._stocked)
             self._heard_at = self._told_at = self._clock()
             self._changed, self._told = False, self._numbered
@@ -155,7 +191,8 @@ class HostedStation:
             finally:
                 executor.close()
         except DropscribeError as e:
-            self._say(Report(State.LOST, f"{e.reason}" + (f" ({e.remedy})" if e.remedy else "")))
+            reason = f"{e.reason}" + (f" ({e.remedy})" if e.remedy else "")
+            self._say(Report(State.LOST, reason, restarts=self._report.restarts, error=e))
         except BaseException as e:
             self._say(Report(State.LOST, f"{type(e).__name__}: {e}"))
             raise
@@ -163,18 +200,22 @@ class HostedStation:
     def _work(self, executor: Executor) -> None:
         if not executor.wait_ready(lambda: self._closing):
             return
-        self._pace = Pace(executor.room(), self._clock())
+        self._decoders = executor.room()
+        self._pace = Pace(executor.room() if self._pacing.stocks_at_once else 0, self._clock())
         self._show(executor)
         shown_at = 0.0
         while not self._closing:
             orders = self._carry_out(executor)
             try:
-                wait_s = 0.0 if self._waiting and executor.room() else TURN_S
+                few = len(self._begun) <= self._pacing.few
+                progress_s = self._pacing.progress_few_s if few else self._pacing.progress_s
+                wait_s = progress_s if self._begun else TURN_S
+                wait_s = 0.0 if self._waiting and executor.room() else wait_s
                 ended = [_packed(outcome) for outcome in executor.turn(wait_s, (self._bell,))]
                 executor.supervise(time.monotonic())
             except EngineDiedError as e:
                 ended = self._lost(executor, e)
-                executor.replace(e.reason)
+                executor.replace(f"{self._name}: {e.reason}" if self._name else e.reason)
                 with self._news:
                     self._say(
                         replace(self._report, state=State.STARTING, reason=e.reason, room=0, under_way=()),
@@ -187,7 +228,7 @@ class HostedStation:
                 self._begun.pop(outcome.ticket, None)
             now = self._clock()
             self._pace.add(len(ended), now)
-            due = now - shown_at >= TURN_S
+            due = now - shown_at >= (progress_s if self._begun else TURN_S)
             if due:
                 shown_at = now
             if ended or orders or due:
@@ -220,7 +261,7 @@ class HostedStation:
         problem = Problem(
             fault.code,
             f"{fault.reason} while it worked on this recording",
-            "see the log of the node for what the engine met",
+            "see the log of its station for what the engine met; 'dropscribe doctor' checks the chain",
             kind_of(fault.code, retryable=fault.retryable),
         )
         executor.abandon()
@@ -230,11 +271,12 @@ class HostedStation:
 
     def _all_under_way(self, executor: Executor) -> tuple[UnderWay, ...]:
         under_way = []
+        texts_s = 0.0 if len(self._begun) <= self._pacing.few else self._pacing.texts_s
         for ticket, begun_at in self._begun.items():
             progress, heard = executor.progress(ticket), executor.heard(ticket)
             if progress is None or heard is None:
                 continue
-            told = self._clock() - begun_at > TEXTS_S
+            told = self._clock() - begun_at > texts_s
             under_way.append(UnderWay(ticket, progress, heard, executor.texts(ticket) if told else None))
         return tuple(under_way)
 
@@ -245,13 +287,15 @@ class HostedStation:
         under_way: tuple[UnderWay, ...] | None = None,
     ) -> None:
         """Say how it is; `under_way` None: as it was said before."""
-        stock = self._pace.stock
-        room = max(0, executor.room() + stock - len(self._waiting))
+        stock, idle = self._pace.stock, executor.room()
+        room = max(0, idle + stock - len(self._waiting))
         with self._news:
-            self._stocked = 2 * len(self._waiting) > stock
+            self._few = len(self._begun) <= self._pacing.few
+            ahead = len(self._waiting)
+            self._stocked = ahead >= self._pacing.stocked_from and 2 * ahead > stock
             before = self._report
             report = replace(
-                before, state=State.READY, reason="", room=room, facts=executor.facts, held=executor.held,
+                before, state=State.READY, reason="", room=room, decoders=self._decoders, idle=idle, facts=executor.facts, held=executor.held,
                 under_way=before.under_way if under_way is None else under_way, restarts=executor.restarts(),
             )  # fmt: skip
             self._say(report, ended or [])

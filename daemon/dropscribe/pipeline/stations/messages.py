@@ -1,10 +1,11 @@
-"""What head and nodes tell each other. Frozen records, pickled between installations of the same version."""
+"""What daemon and stations tell each other. Frozen records, pickled between installations of the same version."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from dropscribe.engine.protocol import HeldModel
+from dropscribe.errors import DropscribeError
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.executor import Restarts
@@ -33,7 +34,7 @@ class UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """State of a station. Outcomes have numbers and are repeated until the head has confirmed them."""
+    """State of a station. Outcomes have numbers and are repeated until the daemon has confirmed them."""
 
     state: State
     #: Why it is not ready; "" if it is.
@@ -46,3 +47,8 @@ class Report:
     facts: EngineFacts | None = None
     held: tuple[HeldModel, ...] = ()
     restarts: Restarts = field(default_factory=Restarts)
+    #: Of a station that is lost because its executor could not start or go on: why.
+    error: DropscribeError | None = None
+    #: Decoders, and those of them without work.
+    decoders: int = 0
+    idle: int = 0
