@@ -318,6 +318,16 @@ def test_nodes_without_a_gpu_rest_once_there_is_one_with_a_gpu(head: Head) -> No
     assert head.start(2) == "gpu"
 
 
+def test_a_station_whose_orders_take_no_time_has_little_in_advance_only_if_it_is_fast() -> None:
+    pace = Pace(0, 0.0, worthwhile=8)
+    for second in range(1, 10):
+        pace.add(10, float(second))
+    assert pace.stock == 0
+    for second in range(10, 20):
+        pace.add(100, float(second))
+    assert pace.stock == round(100 * STOCK_S)
+
+
 def test_a_station_orders_in_advance_what_it_ends_in_some_time() -> None:
     pace = Pace(12, 0.0)
     assert pace.stock == 12

@@ -44,7 +44,7 @@ class Pacing:
     progress_s: float = 0.5
     #: Age of an attempt from which on its texts are in the reports: most end before anybody asks for them.
     texts_s: float = 0.8
-    #: Fewest recordings in advance with which reports wait for `STOCKED_S`.
+    #: Fewest recordings to have in advance, and with which reports wait for `STOCKED_S`: below that orders follow each report.
     stocked_from: int = 1
     #: Whether it has a recording in advance for each decoder before its rate is known, because orders take their time.
     stocks_at_once: bool = True
@@ -71,9 +71,10 @@ def _packed(outcome: Outcome) -> Outcome:
 class Pace:
     """How many attempts to order in advance, from how many have ended. Pure."""
 
-    def __init__(self, least: int = 0, now: float = 0.0) -> None:
-        """`least`: stock of a station that ends few."""
+    def __init__(self, least: int = 0, now: float = 0.0, worthwhile: int = 1) -> None:
+        """`least`: stock of a station that ends few; `worthwhile`: smallest stock that is more than that."""
         self._least = least
+        self._worthwhile = worthwhile
         self._per_s = 0.0
         self._ended = 0
         self._since = now
@@ -81,7 +82,8 @@ class Pace:
     @property
     def stock(self) -> int:
         """Number of attempts to have in advance."""
-        return max(self._least, round(self._per_s * STOCK_S))
+        stock = round(self._per_s * STOCK_S)
+        return stock if stock >= max(self._worthwhile, self._least) else self._least
 
     def add(self, ended: int, now: float) -> None:
         """Count attempts that have ended."""
@@ -201,7 +203,8 @@ class HostedStation:
         if not executor.wait_ready(lambda: self._closing):
             return
         self._decoders = executor.room()
-        self._pace = Pace(executor.room() if self._pacing.stocks_at_once else 0, self._clock())
+        least = self._decoders if self._pacing.stocks_at_once else 0
+        self._pace = Pace(least, self._clock(), self._pacing.stocked_from)
         self._show(executor)
         shown_at = 0.0
         while not self._closing:
