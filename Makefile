@@ -42,11 +42,14 @@ $(RUNS): pyproject.toml constraints.txt requirements.txt systemd/make-environmen
 # Bytecode of 19,000 modules is not made in advance, which takes a minute: of most of them the tests use nothing.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
+# The largest other packages of the tests, none of which torch needs: unpacked beside torch, on another processor.
+LARGE := av llvmlite matplotlib modelscope numba playwright pyarrow ray scikit-learn scipy transformers
+
 $(STAMP): pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'python3 (3.11 or newer) is not installed' >&2; exit 1; }
 	@test -x $(BIN)/python || '$(PYTHON)' -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	$(INSTALL) '$(TORCH)'
+	$(INSTALL) '$(TORCH)' & torch=$$!; $(INSTALL) --no-deps $(LARGE) || { wait; exit 1; }; wait $$torch
 	$(INSTALL) -e '.[dev]'
 	@touch $@ $(RUNS)
 
