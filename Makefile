@@ -12,7 +12,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 
 # Many tests wait for a process or a quiet period: several at a time, those of one file in one place. The files are begun in
 # the order of collection (tests/conftest.py), in which the longest are first.
-WORKERS ?= 3
+WORKERS ?= 4
 SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The tests start hundreds of interpreters; without this variable each would compile all of dropscribe again.

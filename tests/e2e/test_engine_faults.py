@@ -103,6 +103,8 @@ def test_a_single_device_failure_fails_no_recording(tmp_path: Path, fault: str, 
         assert "status 70 (its device failed)" in said
 
 
+# The short form of this is tests/unit/test_service_jobs_retry_policy.py.
+@IN_SOAK
 def test_a_device_that_always_fails_is_not_counted_against_recordings(tmp_path: Path) -> None:
     """A recording at fault would have failed at its first attempt alone."""
     once = f"{EACH}max_attempts = 1\n"
@@ -143,12 +145,10 @@ def cut(model: Path) -> None:
     weights.write_bytes(data[: len(data) // 2])
 
 
+# The short form of this is tests/integration/test_engine_weights.py.
+@IN_SOAK
 @pytest.mark.parametrize(
-    ("harm", "said"),
-    [
-        pytest.param(gone, "there is no such directory", marks=pytest.mark.soak),
-        (cut, "model.pt is damaged"),
-    ],
+    ("harm", "said"), [(gone, "there is no such directory"), (cut, "model.pt is damaged")]
 )
 def test_a_model_damaged_before_an_engine_restart_is_reported_and_jobs_wait(
     tmp_path: Path, harm: Callable[[Path], None], said: str

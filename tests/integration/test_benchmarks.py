@@ -43,7 +43,8 @@ def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("stock", ["0", pytest.param("0.3", marks=pytest.mark.soak)])
+@IN_SOAK
+@pytest.mark.parametrize("stock", ["0", "0.3"])
 def test_a_model_with_random_weights_has_the_token_rate_of_speech(tmp_path: Path, stock: str) -> None:
     out = tmp_path / "results" / "engine.json"
     done = script(
@@ -187,6 +188,8 @@ def test_a_backlog_whose_daemon_is_killed_comes_through(tmp_path: Path, recordin
     assert (report["kills"], report["recordings"], report["tries"]["done"]) == (2, recordings, recordings)
 
 
+# The short form of this is tests/integration/test_media_defects.py.
+@IN_SOAK
 def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_up_again(
     tmp_path: Path,
 ) -> None:
@@ -226,6 +229,7 @@ def test_workers_frozen_beyond_their_leases_do_every_job_once(jobs: int) -> None
     )
 
 
+@IN_SOAK
 def test_the_ledger_is_measured_with_a_history_in_it(tmp_path: Path) -> None:
     out = tmp_path / "history.json"
     done = script(
@@ -238,14 +242,11 @@ def test_the_ledger_is_measured_with_a_history_in_it(tmp_path: Path) -> None:
     assert "search, nothing" in report["questions"]
 
 
+@IN_SOAK
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        pytest.param(
-            "many",
-            ("--recordings", "40", "80", "--seconds", "0.2", "--warm", "20"),
-            marks=pytest.mark.soak,
-        ),
+        ("many", ("--recordings", "40", "80", "--seconds", "0.2", "--warm", "20")),
         ("long", ("--hours", "0.02", "0.04", "--model", "null", "--vad-model", "null", "--device", "cpu")),
     ],
 )

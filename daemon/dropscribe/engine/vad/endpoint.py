@@ -1,7 +1,7 @@
 """Turn speech/silence decisions per frame into speech regions by the end-point rules of FSMN-VAD. Pure.
 
 The rules are those of FunASR's `FsmnVADStreaming` (detect mode 1, fixed end silence), expressed in frame numbers;
-`tests/unit/test_engine_vad_endpoint.py` compares both on random decisions.
+`tests/integration/test_engine_vad_endpoint.py` compares both on random decisions.
 """
 
 from __future__ import annotations
