@@ -487,7 +487,7 @@ class ServiceSettings(_Strict):
         description="Where less is free, MiB, on the disk of the database or of a folder's transcripts, no further "
         "recording is begun, until half as much again is. At most a tenth of the disk. 0: never mind.",
     )
-    jobs_in_flight: int = Field(512, ge=1, le=4096, description="Recordings worked on at the same time.")
+    jobs_in_flight: int = Field(512, ge=1, le=16_384, description="Recordings worked on at the same time.")
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, JSON lines otherwise."
     )
