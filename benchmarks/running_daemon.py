@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import psutil
 import soundfile
 import surroundings
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ def options_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="paraformer-mini", help="name or directory")
     parser.add_argument("--vad-model", default="vad-mini", help="name or directory")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--station-processes", choices=["auto", "always"], default="auto", help="always: also for one device"
+    )
     parser.add_argument("--cluster", metavar="ADDRESS", help="let the nodes of this Ray cluster do the work")
     parser.add_argument(
         "--root", type=Path, help="work in a new folder below this one (default: the temporary one)"
@@ -73,6 +77,7 @@ class Daemon:
         self._config = self.root / "dropscribe.toml"
         folder = f'[[folder]]\npath = "{self.inbox}"\nquiet_s = {quiet_s}\nquiet_unprobed_s = {quiet_s}\n'
         engine = f'[engine]\nmodel = "{options.model}"\nvad_model = "{options.vad_model}"\ndevice = "{options.device}"\n'
+        engine += f'station_processes = "{getattr(options, "station_processes", "auto")}"\n'
         service = f'[service]\nlog_format = "json"\nlog_level = "{log_level}"\n'
         profile = f"[profiles.default]\n{profile_lines}" if profile_lines else ""
         cluster = f'[cluster]\naddress = "{options.cluster}"\n' if getattr(options, "cluster", None) else ""
@@ -142,6 +147,7 @@ class Daemon:
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far, by process name: of all threads, and of the main thread alone."""
         spent: dict[str, float] = {}
+        children = {p.pid for p in psutil.Process(self.pid).children(recursive=True)}
         for status in Path("/proc").glob("[0-9]*/stat"):
             try:
                 name, fields = status.read_text().split("(", 1)[1].rsplit(")", 1)
@@ -151,7 +157,7 @@ class Daemon:
                 continue  # it has just ended
             if int(status.parent.name) == self.pid:
                 name = "daemon"
-            elif int(threads[""][1]) != self.pid:
+            elif int(status.parent.name) not in children:
                 continue
             for which, numbers in threads.items():
                 ticks = int(numbers[11]) + int(numbers[12])
