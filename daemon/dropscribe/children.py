@@ -110,6 +110,9 @@ class Killed:
             self._process = None
         for other in list(self._others):
             if multiprocessing.connection.wait([other], wait_s):
+                # In a container this process may be the one that orphans fall to.
+                with contextlib.suppress(ChildProcessError):
+                    os.waitid(os.P_PIDFD, other, os.WEXITED | os.WNOHANG)
                 self._others.remove(other)
                 os.close(other)
         return self._process is None and not self._others

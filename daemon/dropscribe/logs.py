@@ -103,6 +103,12 @@ def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
     )
 
 
+def are_json() -> bool:
+    """Whether log lines are JSON, as they were set up."""
+    processors = structlog.get_config()["processors"]
+    return isinstance(processors[-1], structlog.processors.JSONRenderer)
+
+
 def _timestamp(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Add the time, UTC, to the millisecond."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")

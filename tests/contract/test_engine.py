@@ -23,7 +23,6 @@ import pytest
 
 from dropscribe.config import EngineSettings
 from dropscribe.engine.core.interfaces import Pcm
-from dropscribe.engine.group import EngineGroup
 from dropscribe.engine.models import store
 from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import (
@@ -148,17 +147,6 @@ def start_in_int8(arena: Arena, model: str) -> ProcessEngine:
     return started(changed, arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1000.0)
 
 
-def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineGroup:
-    """Start a group of two engine processes."""
-    members = [
-        ProcessEngine(settings(model), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=capacity_s)
-        for _ in range(2)
-    ]
-    group = EngineGroup(members, ["cpu", "cpu"])
-    assert group.wait_ready(DEADLINE_S)
-    return group
-
-
 #: Models that are not bundled, and functions that write a directory of each.
 NOT_BUNDLED: dict[str, Callable[[Path], object]] = {
     "sense-voice": sense_voice.write,
@@ -171,15 +159,13 @@ NOT_BUNDLED: dict[str, Callable[[Path], object]] = {
     params=[
         (start, "null"),
         (start, "paraformer-mini"),
-        (start_group, "null"),
-        # The group is tested with the null models, SeACo by tests/e2e/test_hotwords.py.
-        pytest.param((start_group, "paraformer-mini"), marks=pytest.mark.soak),
+        # SeACo: tests/e2e/test_hotwords.py.
         # In brief: tests/integration/test_engine_recogniser.py.
         pytest.param((start_in_int8, "paraformer-mini"), marks=pytest.mark.soak),
         (start, "sense-voice"),
         pytest.param((start, "seaco"), marks=pytest.mark.soak),
     ],
-    ids=["null", "paraformer-mini", "two null", "two paraformer-mini", "int8", "sense-voice", "seaco"],
+    ids=["null", "paraformer-mini", "int8", "sense-voice", "seaco"],
 )
 def shared_engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -340,7 +326,7 @@ def test_aborting_an_unknown_stream_has_no_effect(client: Client[LocalEngine]) -
 def test_capacity_falls_with_submitted_audio_and_recovers(client: Client[LocalEngine]) -> None:
     whole = client.engine.capacity()
     stream = client.send(sample())
-    assert client.engine.capacity(stream) == pytest.approx(whole - len(sample()) / 16_000)
+    assert client.engine.capacity() == pytest.approx(whole - len(sample()) / 16_000)
     client.until_done(stream)
     assert client.engine.capacity() == whole
 
@@ -353,7 +339,7 @@ def test_an_endless_stream_does_not_exhaust_the_capacity(client: Client[LocalEng
     for at in range(0, len(minutes), SLOT):
         client.block(stream, minutes[at : at + SLOT], final=False)
     deadline = time.monotonic() + DEADLINE_S
-    while client.engine.capacity(stream) < whole - 60.5:
+    while client.engine.capacity() < whole - 60.5:
         assert time.monotonic() < deadline
         client.listen()
     client.block(stream, minutes[:0], final=True)

@@ -247,7 +247,7 @@ def test_the_death_of_an_engine_of_several_is_an_outcome_and_its_station_goes_on
     bench.kill()
     bench.until_ended(*tickets)
     ends = [bench.ended[ticket].end for ticket in tickets]
-    assert {end.kind for end in ends if isinstance(end, Problem)} <= {FaultKind.ENGINE}
+    assert {end.kind for end in ends if isinstance(end, Problem)} <= {FaultKind.ENGINE, FaultKind.NODE}
     bench.ended.clear()
     while bench.executor.room() < room:
         bench.turn()

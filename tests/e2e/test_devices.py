@@ -1,34 +1,120 @@
-"""The daemon on two devices: both work, and the death of one fails no recording."""
+"""The daemon on two devices, each with a station process: both work, and what dies of one costs no recording."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
-from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+import psutil
+
+from dropscribe.pipeline.local.stations_executor import LOST_S
+from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
+from tests.support.long_forms import IN_SOAK
 from tests.support.slow_engine import SLOW
 
+#: Names of all processes of a station.
+FAMILY = ("ds-station", "ds-engine", "ds-decoder")
 
-def test_two_devices_work_and_the_death_of_one_fails_no_recording(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, model="null", command=SLOW)
+
+def on_two_devices(root: Path) -> DaemonProcess:
+    daemon = DaemonProcess(root, model="null", command=SLOW)
     text = daemon.config.read_text(encoding="utf-8")
+    devices = 'device = ["cpu", "cpu"]\nthreads = 1'
     daemon.config.write_text(
-        text.replace('device = "cpu"', 'device = ["cpu", "cpu"]\nthreads = 1'), encoding="utf-8"
+        text.replace('device = "cpu"', devices) + "\n[media]\ndecoders = 4\n", encoding="utf-8"
     )
-    with daemon:
+    return daemon
+
+
+def drop(daemon: DaemonProcess, name: str, count: int) -> list[Path]:
+    """Drop recordings, and wait until one of them is being transcribed."""
+    targets = [write_speech(daemon.inbox / f"{name}{i}.wav", seconds=60 + 10 * i) for i in range(count)]
+    wait_until(lambda: any(daemon.state(t) == "running" for t in targets), "a job runs")
+    return targets
+
+
+def check(daemon: DaemonProcess, targets: list[Path]) -> None:
+    """Each is transcribed whole, once."""
+    for i, target in enumerate(targets):
+        daemon.wait_for(target)
+        document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+        assert document["media"]["duration_ms"] == (60 + 10 * i) * 1000
+
+
+def until_both_are_ready(daemon: DaemonProcess) -> None:
+    def both_are_ready() -> bool:
+        said = json.loads(daemon.root.joinpath("jobs.db.status.json").read_text(encoding="utf-8"))
+        return [(n["name"], n["state"]) for n in said["nodes"]] == [("cpu#1", "ready"), ("cpu#2", "ready")]
+
+    wait_until(both_are_ready, "both stations are ready")
+
+
+def family(daemon: DaemonProcess) -> set[int]:
+    return {pid for name in FAMILY for pid in daemon.children(name)}
+
+
+def until_gone(pids: set[int]) -> None:
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), f"{pids} are gone")
+
+
+def test_two_devices_work_and_the_death_of_an_engine_or_a_station_fails_no_recording(tmp_path: Path) -> None:
+    with on_two_devices(tmp_path) as daemon:
         (ready,) = daemon.actions("ready")
         assert ready["device"] == "cpu", "one device, two processes"
-        assert len(daemon.children("ds-engine")) == 2
-        targets = [write_speech(daemon.inbox / f"{i}.wav", seconds=60 + 10 * i) for i in range(4)]
-        wait_until(lambda: any(daemon.state(t) == "running" for t in targets), "a job runs")
+        assert [len(daemon.children(name)) for name in FAMILY] == [2, 2, 4]
+        for pid in family(daemon):
+            os.kill(pid, signal.SIGTERM)  # as the service manager and a terminal do with all of a group
+            os.kill(pid, signal.SIGINT)
+        targets = drop(daemon, "engine", 4)
         os.kill(daemon.child("ds-engine"), signal.SIGKILL)
-        for i, target in enumerate(targets):
-            daemon.wait_for(target)
-            document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-            assert document["media"]["duration_ms"] == (60 + 10 * i) * 1000
+        check(daemon, targets)
         wait_until(lambda: daemon.actions("engine") != [], "the death is logged")
         assert "cpu#" in str(daemon.actions("engine")[0]["event"]), "it names the device"
+
+        targets = drop(daemon, "station", 4)
+        station = daemon.child("ds-station")
+        lost = {station, *(p.pid for p in psutil.Process(station).children())}
+        os.kill(station, signal.SIGKILL)
+        check(daemon, targets)
+        until_gone(lost)
+        until_both_are_ready(daemon)
+        assert any("another one takes its place" in str(line["event"]) for line in daemon.actions("engine"))
         assert len(daemon.actions("ready")) == 1, "the daemon was ready all the time"
+        assert not daemon.actions("job_failed")
+        (done,) = daemon.rows("select count(*) from jobs where state = 'done' and attempts = 1")
+        assert done[0] == 8, "no try was counted"
+        everything = family(daemon)
         assert daemon.stop() == 0
+        until_gone(everything)
+
+
+def test_the_processes_of_a_killed_daemon_end_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    daemon = on_two_devices(tmp_path)
+    with daemon:
+        targets = drop(daemon, "daemon", 4)
+        everything = family(daemon)
+        # One that is stopped cannot notice that its parent is gone.
+        os.kill(daemon.child("ds-engine"), signal.SIGSTOP)
+        daemon.kill()
+        until_gone(everything)
+    with daemon:
+        check(daemon, targets)
+
+
+@IN_SOAK
+def test_a_stopped_station_is_replaced_with_its_engine(tmp_path: Path) -> None:
+    with on_two_devices(tmp_path) as daemon:
+        targets = drop(daemon, "stopped", 6)
+        station = daemon.child("ds-station")
+        lost = {station, *(p.pid for p in psutil.Process(station).children())}
+        for pid in lost:
+            os.kill(pid, signal.SIGSTOP)
+        until = time.monotonic() + LOST_S + DEADLINE_S
+        while any(psutil.pid_exists(pid) for pid in lost):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        check(daemon, targets)
+        until_both_are_ready(daemon)

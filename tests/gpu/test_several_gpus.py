@@ -67,7 +67,7 @@ def test_an_engine_on_each_gpu_says_the_same_and_names_its_own() -> None:
         assert described.startswith(f"{device} (")
 
 
-def test_one_daemon_uses_all_and_the_death_of_one_engine_costs_no_transcript(tmp_path: Path) -> None:
+def test_one_daemon_uses_all_and_what_dies_of_one_costs_no_transcript(tmp_path: Path) -> None:
     devices = gpus()
     daemon = DaemonProcess(tmp_path, extra='[profiles.default]\nduplicates = "transcribe"\n')
     text = daemon.config.read_text(encoding="utf-8")
@@ -80,22 +80,27 @@ def test_one_daemon_uses_all_and_the_death_of_one_engine_costs_no_transcript(tmp
         assert daemon.running, daemon.lines[-5:]
         (ready,) = daemon.actions("ready")
         assert [d.split(" ")[0] for d in str(ready["device"]).split(", ")] == devices
-        assert len(daemon.children("ds-engine")) == len(devices)
-        count = 40
-        targets = [
-            write_speech(daemon.inbox / f"{i}.wav", seconds=600 + i, offset=i * 0.3) for i in range(count)
-        ]
-        wait_until(lambda: any(daemon.state(t) == "running" for t in targets), "a job runs")
-        os.kill(daemon.child("ds-engine"), signal.SIGKILL)
-        for i, target in enumerate(targets):
-            daemon.wait_for(target)
-            document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-            assert document["media"]["duration_ms"] == (600 + i) * 1000
-            assert document["text"]
-        wait_until(
-            lambda: len(daemon.children("ds-engine")) == len(devices), "the engine is replaced", START_S
-        )
+        for victim in ("ds-engine", "ds-station"):
+            assert [len(daemon.children(n)) for n in ("ds-station", "ds-engine")] == [len(devices)] * 2
+            count = 40
+            targets = [
+                write_speech(daemon.inbox / f"{victim}{i}.wav", seconds=600 + i, offset=i * 0.3)
+                for i in range(count)
+            ]
+            wait_until(lambda: any(daemon.state(t) == "running" for t in targets), "a job runs")  # noqa: B023
+            os.kill(daemon.child(victim), signal.SIGKILL)
+            for i, target in enumerate(targets):
+                daemon.wait_for(target)
+                document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+                assert document["media"]["duration_ms"] == (600 + i) * 1000
+                assert document["text"]
+            wait_until(lambda: all_are_ready(daemon, devices), "what died is replaced", START_S)
         assert not daemon.actions("job_failed")
         assert daemon.stop() == 0
     finally:
         daemon.__exit__()
+
+
+def all_are_ready(daemon: DaemonProcess, devices: list[str]) -> bool:
+    said = json.loads(daemon.root.joinpath("jobs.db.status.json").read_text(encoding="utf-8"))
+    return [(n["name"], n["state"]) for n in said["nodes"]] == [(d, "ready") for d in devices]

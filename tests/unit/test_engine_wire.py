@@ -26,7 +26,7 @@ def test_reports_and_submissions_survive_pickling() -> None:
     said = SegmentDone(
         1, 0, 0, 360, "你好", Tokens("你好", (0, 180), (180, 360)), 5, 6, 7.5, 8.5, 0.25, 0.125
     )
-    report = Report((BlockFreed(4_096), said, said.in_batch(7), StreamDone(1, 1, 400, 360, 0.5)), 6_400)
+    report = Report((BlockFreed(4_096), said, StreamDone(1, 1, 400, 360, 0.5)), 6_400)
     assert pickle.loads(pickle.dumps(report)) == report
     block = PcmBlock(1, 4_096, 6_400, True, StreamOptions(("热词",)))
     assert pickle.loads(pickle.dumps(block)) == block

@@ -10,7 +10,7 @@ import pytest
 
 from dropscribe import config
 from dropscribe.config import EngineSettings, Models
-from dropscribe.engine.group import check_alike
+from dropscribe.engine.joint_facts import check_alike
 from dropscribe.errors import ConfigError, EngineError
 from dropscribe.transcript.reading import read_transcript
 from dropscribe.transcript.render import Options, render

@@ -22,8 +22,8 @@ from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.executor import Restarts
 from dropscribe.pipeline.local.child_station import StationPlan
-from dropscribe.pipeline.local.engine_supervisor import MOST_FAILED_STARTS, REST_S
-from dropscribe.pipeline.local.stations_executor import LOST_S, StationsExecutor
+from dropscribe.pipeline.local.engine_supervisor import MOST_FAILED_STARTS
+from dropscribe.pipeline.local.stations_executor import LOST_S, REST_S, StationsExecutor
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
 from dropscribe.pipeline.stations.losses import MOST_LOSSES

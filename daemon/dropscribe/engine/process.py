@@ -186,7 +186,7 @@ class ProcessEngine:
             raise self._died()
         return events
 
-    def capacity(self, stream: int | None = None) -> float:  # noqa: ARG002 - the same for every stream
+    def capacity(self) -> float:
         """Audio seconds until `capacity_s` are submitted and not recognised; may fall below zero."""
         return self._capacity_s - (self._submitted - self._released) / SAMPLE_RATE_HZ
 
@@ -200,11 +200,6 @@ class ProcessEngine:
             return 0.0
         idle_s = max(0.0, now - self._progress_at)
         return 0.0 if idle_s > GLANCE_S and self._has_report(0.0) else idle_s
-
-    def dismiss(self) -> None:
-        """Request the end of the process, without waiting for it; the caller must call `close` next."""
-        self._gone = True
-        self._commands.close()
 
     def close(self) -> None:
         """See `dropscribe.engine.protocol.Engine`."""

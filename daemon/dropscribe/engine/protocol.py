@@ -1,6 +1,6 @@
 """Interface of the engine for the service: four methods and frozen messages.
 
-`Engine` is implemented for one local device and for several; a cluster may follow. A *stream* is one attempt at one
+A *stream* is one attempt at one
 recording: its blocks are passed to `submit`, its events are returned by `results`.
 
 Contract, tested by `tests/contract/test_engine.py` for every implementation:
@@ -99,13 +99,6 @@ class SegmentDone:
     recognition_s: float  #: this segment's share of the batch's wall time, by audio duration
     tags: Tags = NO_TAGS
 
-    def in_batch(self, batch: int) -> SegmentDone:
-        """Copy with another batch number; many times as fast as `dataclasses.replace`."""
-        return SegmentDone(
-            self.stream, self.index, self.start_ms, self.end_ms, self.text, self.tokens, batch,
-            self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s, self.tags,
-        )  # fmt: skip
-
     def __reduce__(self) -> tuple[Any, ...]:
         """See `PcmBlock`."""
         return SegmentDone, (
@@ -199,11 +192,8 @@ class Engine(Protocol):
         Raises EngineDiedError if the engine's process is gone and all its events have been returned.
         """
 
-    def capacity(self, stream: int | None = None) -> float:
-        """Audio seconds that may be submitted now, for `stream` or, if None, for a new stream.
-
-        With several devices the capacity may differ between streams.
-        """
+    def capacity(self) -> float:
+        """Audio seconds that may be submitted now."""
 
     def close(self) -> None:
         """Stop and release the device. Unfinished work is lost; may be called twice."""

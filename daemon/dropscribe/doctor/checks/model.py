@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 from dropscribe.config import EngineSettings
 from dropscribe.doctor.checks.record import Check, Level, fail, from_error, ok, warning
+from dropscribe.engine.joint_facts import check_alike, joint_facts
+from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.errors import EngineError
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.pipeline import sizing
 from dropscribe.pipeline.local import engine_plan
 from dropscribe.pipeline.local.arena import Arena
 from dropscribe.pipeline.local.engine_supervisor import READY_TIMEOUT_S
@@ -26,20 +30,35 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
     Downloads a model of the hub that is not on this machine yet.
     """
     arena = Arena(NO_AUDIO_S)
-    engine: engine_plan.AnyEngine | None = None
+    devices = engine_plan.devices_of(settings)
+    engines: list[ProcessEngine] = []
     try:
-        engine = engine_plan.plan(settings, arena, NO_AUDIO_S).start()
-        if not engine.wait_ready(timeout_s):
-            return fail(
-                NAME,
-                f"{settings.models.asr} was not ready after {timeout_s:.0f} s",
-                "run it again (a fetch goes on where it stopped), or copy the model's directory and give its path",
-            )
-        return with_problems(check_facts(engine.facts, settings.device), problems_of(engine.held))
+        plans = [
+            engine_plan.EnginePlan(one, arena, NO_AUDIO_S)
+            for one in engine_plan.settings_of(settings, devices, sizing.cores())
+        ]
+        engines.extend(plan.start() for plan in plans)
+        until = time.monotonic() + timeout_s
+        for device, engine in zip(devices, engines, strict=True):
+            try:
+                ready = engine.wait_ready(max(0.0, until - time.monotonic()))
+            except EngineError as e:
+                raise e.with_reason(f"{device}: {e.reason}" if len(devices) > 1 else e.reason) from e
+            if not ready:
+                return fail(
+                    NAME,
+                    f"{settings.models.asr} was not ready after {timeout_s:.0f} s",
+                    "run it again (a fetch goes on where it stopped), or copy the model's directory and give its path",
+                )
+        known = [engine.facts for engine in engines]
+        for facts in known:
+            check_alike(facts, known[0])
+        held = [model for engine in engines for model in engine.held]
+        return with_problems(check_facts(joint_facts(known), settings.device), problems_of(held))
     except EngineError as e:
         return from_error(NAME, e)
     finally:
-        if engine is not None:
+        for engine in engines:
             engine.close()
         arena.close()
 

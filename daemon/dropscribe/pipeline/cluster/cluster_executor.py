@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dropscribe import logs
-from dropscribe.engine.group import joint_facts
+from dropscribe.engine.joint_facts import joint_facts
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.errors import EngineDiedError, EngineError, StorageError
 from dropscribe.pipeline.assembly import Heard

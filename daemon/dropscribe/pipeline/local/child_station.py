@@ -52,18 +52,20 @@ class StationPlan:
 
 
 def main(
-    plan: StationPlan, executor: Callable[[Settings], Executor], commands: Connection, reports: Connection
+    plan: StationPlan,
+    executor: Callable[[Settings], Executor],
+    json_lines: bool,
+    commands: Connection,
+    reports: Connection,
 ) -> None:
-    """Entry point of the spawned process; it ends when the daemon does, or is killed by it."""
+    """Entry point of the spawned process; it ends when the daemon does, or is killed by it. `json_lines`: of the log."""
     children.set_up("ds-station")
     if plan.cpus is not None:
         with contextlib.suppress(OSError):  # they were taken away meanwhile
             os.sched_setaffinity(0, plan.cpus)
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(GARBAGE, 20, 20)
-    service = plan.settings.service
-    as_json = {"auto": None, "json": True, "text": False}[service.log_format]
-    logs.setup(json_lines=as_json, level=service.log_level)
+    logs.setup(json_lines=json_lines, level=plan.settings.service.log_level)
     station = HostedStation(partial(executor, plan.settings), pacing=NEAR, name=plan.name)
     sending = threading.Lock()
 
@@ -119,7 +121,9 @@ class ChildLink:
         self._asked: dict[bytes, Answer] = {}
         self._killed: Killed | None = None
         ends = [commands_out, reports_in]
-        self._process = children.spawn(main, (plan, executor, *ends), "dropscribe-station", ends, spawns=True)
+        self._process = children.spawn(
+            main, (plan, executor, logs.are_json(), *ends), "dropscribe-station", ends, spawns=True
+        )
 
     @property
     def pid(self) -> int:

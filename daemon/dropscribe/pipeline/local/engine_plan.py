@@ -1,19 +1,16 @@
-"""Plan the engine processes of this machine and start them."""
+"""Devices of this machine, settings of the engine on each, and the start of one."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe.config import EngineSettings
 from dropscribe.engine import gpu_probe
-from dropscribe.engine.group import EngineGroup
 from dropscribe.engine.process import ProcessEngine
 from dropscribe.pipeline.local.arena import Arena
 
-AnyEngine = ProcessEngine | EngineGroup
 #: Devices that the driver of every NVIDIA GPU has: without them nobody is asked how many there are, which takes 0.1 s.
 _NODES = ("/dev/nvidiactl", "/dev/dxg")
 #: Share of a GPU's memory divided among several processes on it; the rest is for their CUDA contexts.
@@ -57,30 +54,17 @@ def settings_of(settings: EngineSettings, devices: tuple[str, ...], cores: int) 
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """Engine processes that share one arena. `capacity_s`: most unrecognised audio per process, seconds."""
+    """The engine process of a station. `capacity_s`: most unrecognised audio in it, seconds."""
 
-    members: tuple[EngineSettings, ...]
+    settings: EngineSettings
     arena: Arena
     capacity_s: float
 
-    def start(self) -> AnyEngine:
-        """Start all engine processes, as a group if there are several; does not wait until they are ready."""
-        if len(self.members) == 1:
-            return self.start_member(0)
-        started = [self.start_member(i) for i in range(len(self.members))]
-        return EngineGroup(started, [m.device for m in self.members])
-
-    def start_member(self, index: int) -> ProcessEngine:
-        """Start one engine process; does not wait until it is ready."""
+    def start(self) -> ProcessEngine:
+        """Start the process; does not wait until it is ready."""
         return ProcessEngine(
-            self.members[index],
+            self.settings,
             arena_fd=self.arena.fd,
             arena_bytes=self.arena.size_bytes,
             capacity_s=self.capacity_s,
         )
-
-
-def plan(settings: EngineSettings, arena: Arena, capacity_s: float) -> EnginePlan:
-    """Plan the engine processes for the GPUs and cores of this machine."""
-    members = settings_of(settings, devices_of(settings), len(os.sched_getaffinity(0)))
-    return EnginePlan(members, arena, capacity_s)

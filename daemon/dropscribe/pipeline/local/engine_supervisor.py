@@ -1,4 +1,4 @@
-"""Start the engine's processes, detect those that died or hang, and replace them."""
+"""Start the engine's process, detect that it hangs, and replace it when it died or does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dropscribe import logs
-from dropscribe.engine.group import Member, ReplaceableMembers, StartingEngine
+from dropscribe.engine.protocol import LocalEngine
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
 
 #: Time without progress after which an engine with work counts as hung, seconds. The slowest valid batch, 60 s of audio
@@ -17,37 +17,35 @@ HUNG_S = 180.0
 MOST_FAILED_STARTS = 3
 #: Longest loading and warm-up, seconds, including the first download of a model.
 READY_TIMEOUT_S = 1800.0
-#: Delay before the next start on a device after `MOST_FAILED_STARTS` consecutive failed starts, seconds; other devices
-#: continue. Such a fault (a GPU that fell off the bus) needs a person, or time.
-REST_S = 600.0
 #: Interval of calls to `meanwhile` in `wait_ready`, seconds.
 SLICE_S = 0.25
 
 
+class StartingEngine(LocalEngine, Protocol):
+    """An engine that may still be loading its models, such as `ProcessEngine`."""
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait at most `timeout_s` for the warm-up; true once it is done. Raises EngineError, EngineDiedError."""
+
+
 class Plan(Protocol):
-    """Factory of the engine and of its members."""
+    """Factory of the engine."""
 
     def start(self) -> StartingEngine:
-        """Start the engine with all its members; does not wait until it is ready."""
-
-    def start_member(self, index: int) -> Member:
-        """Start one member; does not wait until it is ready."""
+        """Start an engine; does not wait until it is ready."""
 
 
 class EngineSupervisor:
-    """Owner of the engine's processes. Owned by one thread."""
+    """Owner of the engine's process. Owned by one thread."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._log = logs.get("engine")
         self._failed_starts = 0
-        #: By member index: consecutive failed starts, and time of the next start (monotonic seconds).
-        self._member_failures: dict[int, int] = {}
-        self._due: dict[int, float] = {}
         #: Engine processes started in place of others, and why the newest was.
         self.replaced = 0
         self.last_reason = ""
-        self._start()
+        self.engine = plan.start()
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """Wait until the engine is ready, calling `meanwhile` a few times a second; False once that returns True.
@@ -96,27 +94,6 @@ class EngineSupervisor:
         self._count(why)
         self._respawn()
 
-    def tend(self, now: float) -> None:
-        """Replace members that died or hang, while the others continue; `now`: monotonic seconds.
-
-        An engine without members is left alone: the caller handles its death and its hanging (`expect_progress`).
-        """
-        group = self._group
-        if group is None:
-            return
-        group.retire_stuck(now, hung_s=HUNG_S, start_s=READY_TIMEOUT_S)
-        for loss in group.take_losses():
-            failures = 0 if loss.was_ready else self._member_failures.get(loss.index, 0) + 1
-            self._member_failures[loss.index] = failures
-            rest_s = 0.0 if failures < MOST_FAILED_STARTS else REST_S
-            self._due[loss.index] = now + rest_s
-            self._count(loss.reason)
-            then = "it is replaced" if rest_s == 0 else f"it is tried again in {rest_s:.0f} s"
-            logs.problem(self._log, logs.Action.ENGINE, f"{loss.reason}; {then}, the other devices go on")
-        for index in [i for i, due in self._due.items() if due <= now]:
-            del self._due[index]
-            group.fill(index, self._plan.start_member(index))
-
     def close(self) -> None:
         self.engine.close()
 
@@ -126,10 +103,4 @@ class EngineSupervisor:
 
     def _respawn(self) -> None:
         self.engine.close()
-        self._member_failures.clear()
-        self._due.clear()
-        self._start()
-
-    def _start(self) -> None:
         self.engine = self._plan.start()
-        self._group = self.engine if isinstance(self.engine, ReplaceableMembers) else None

@@ -1,4 +1,4 @@
-"""The executor on this machine: one station, whose engine processes are watched over."""
+"""The executor of one station in this process, whose engine is watched over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.executor import Restarts, StationStatus
 from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
-from dropscribe.pipeline.local.engine_plan import gpus_of, plan
+from dropscribe.pipeline.local.engine_plan import EnginePlan, gpus_of
 from dropscribe.pipeline.local.engine_supervisor import EngineSupervisor
 from dropscribe.pipeline.local.pump import Pump
 from dropscribe.pipeline.sizing import audio_bounds, decoder_count
@@ -21,15 +21,18 @@ from dropscribe.transcript.types import EngineFacts
 
 
 class LocalExecutor:
-    """`Executor` with decoders and engines on this machine, joined by a `Pump` over one arena. Owned by one thread."""
+    """`Executor` with decoders and an engine, joined by a `Pump` over one arena. Owned by one thread."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start all processes; `wait_ready` must follow. Raises DecoderDiedError if no decoder can be started."""
+        """Start all processes; `wait_ready` must follow. Raises DecoderDiedError if no decoder can be started.
+
+        `engine.device` must be one device.
+        """
         arena_s, capacity_s = audio_bounds(settings, gpus_of(settings.engine))
         with ExitStack() as stack:
             arena = Arena(arena_s)
             stack.callback(arena.close)
-            self._supervisor = EngineSupervisor(plan(settings.engine, arena, capacity_s))
+            self._supervisor = EngineSupervisor(EnginePlan(settings.engine, arena, capacity_s))
             stack.callback(self._supervisor.close)
             self._decoders = DecoderPool(
                 arena.fd,
@@ -90,7 +93,7 @@ class LocalExecutor:
 
     def supervise(self, now: float) -> None:
         """See `Executor`."""
-        self._supervisor.tend(now)
+        del now
         self._supervisor.expect_progress(self._pump.engine_idle_s())
 
     def abandon(self) -> list[int]:

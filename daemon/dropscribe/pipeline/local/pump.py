@@ -245,25 +245,12 @@ class Pump:
         self._outcomes.append(Outcome(ticket, end))
 
     def _feed_engine(self) -> None:
-        """Submit waiting blocks in order of arrival; a full device delays only the blocks of its own streams."""
-        kept: list[PcmBlock] = []
-        full: set[int] = set()
-        try:
-            while self._waiting and self._engine.capacity() > 0:
-                block = self._waiting.popleft()
-                if block.stream in full or self._engine.capacity(block.stream) <= 0:
-                    full.add(block.stream)
-                    kept.append(block)
-                    continue
-                self._lent.add(block.offset)
-                try:
-                    self._engine.submit(block)
-                except EngineDiedError:
-                    self._waiting.appendleft(block)
-                    self._lent.discard(block.offset)
-                    raise
-        finally:
-            self._waiting.extendleft(reversed(kept))
+        """Submit waiting blocks in order of arrival, as far as the engine has capacity."""
+        while self._waiting and self._engine.capacity() > 0:
+            block = self._waiting[0]
+            self._engine.submit(block)
+            self._waiting.popleft()
+            self._lent.add(block.offset)
 
     def _feed_decoders(self) -> None:
         while self._starved and self._arena.free:

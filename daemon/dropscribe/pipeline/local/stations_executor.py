@@ -14,7 +14,7 @@ from typing import Protocol
 
 from dropscribe import logs
 from dropscribe.config import Settings
-from dropscribe.engine.group import check_alike, joint_facts
+from dropscribe.engine.joint_facts import check_alike, joint_facts
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.errors import DropscribeError, EngineDiedError, EngineError
 from dropscribe.pipeline.assembly import Heard
@@ -22,7 +22,7 @@ from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.executor import Executor, Restarts, StationStatus
 from dropscribe.pipeline.local import engine_plan
 from dropscribe.pipeline.local.child_station import ChildLink, StationPlan
-from dropscribe.pipeline.local.engine_supervisor import MOST_FAILED_STARTS, REST_S, SLICE_S
+from dropscribe.pipeline.local.engine_supervisor import MOST_FAILED_STARTS, SLICE_S
 from dropscribe.pipeline.local.local_executor import LocalExecutor
 from dropscribe.pipeline.local.station_plans import plan_stations
 from dropscribe.pipeline.station import State
@@ -35,6 +35,9 @@ from dropscribe.transcript.types import EngineFacts
 LOST_S = 30.0
 #: The same before its first answer: until its modules are loaded from a cold, busy disk.
 START_S = 120.0
+#: Delay before the next start on a device after `MOST_FAILED_STARTS` consecutive failed starts, seconds; other devices
+#: continue. Such a fault (a GPU that fell off the bus) needs a person, or time.
+REST_S = 600.0
 #: Longest wait for the end of killed processes, seconds: at the stop, and before another station takes the device.
 CLOSE_S = 5.0
 #: Longest turn while a process does not read what it was sent, seconds.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from dropscribe.errors import DropscribeError, EngineDiedError
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.executor import Executor
-from dropscribe.pipeline.problem import Problem, kind_of
+from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.pipeline.station import State
 from dropscribe.pipeline.stations.messages import Orders, Report, UnderWay
 from dropscribe.transcript.packed_segments import PackedSegments
@@ -261,6 +261,7 @@ class HostedStation:
         return bool(orders)
 
     def _lost(self, executor: Executor, fault: EngineDiedError) -> list[Outcome]:
+        """End what was in progress, and return what waits: another station may take it while this one gets an engine."""
         problem = Problem(
             fault.code,
             f"{fault.reason} while it worked on this recording",
@@ -268,8 +269,11 @@ class HostedStation:
             kind_of(fault.code, retryable=fault.retryable),
         )
         executor.abandon()
+        unbegun = replace(problem, kind=FaultKind.NODE)
         lost = [Outcome(ticket, problem) for ticket in self._begun]
+        lost += [Outcome(work.ticket, unbegun) for work in self._waiting]
         self._begun.clear()
+        self._waiting.clear()
         return lost
 
     def _all_under_way(self, executor: Executor) -> tuple[UnderWay, ...]:
