@@ -94,7 +94,7 @@ def test_two_devices_work_and_the_death_of_an_engine_or_a_station_fails_no_recor
 def test_the_processes_of_a_killed_daemon_end_and_the_next_one_goes_on(tmp_path: Path) -> None:
     daemon = on_two_devices(tmp_path)
     with daemon:
-        targets = drop(daemon, "daemon", 4)
+        targets = drop(daemon, "daemon", 2)
         everything = family(daemon)
         # One that is stopped cannot notice that its parent is gone.
         os.kill(daemon.child("ds-engine"), signal.SIGSTOP)
@@ -107,7 +107,7 @@ def test_the_processes_of_a_killed_daemon_end_and_the_next_one_goes_on(tmp_path:
 @IN_SOAK
 def test_a_stopped_station_is_replaced_with_its_engine(tmp_path: Path) -> None:
     with on_two_devices(tmp_path) as daemon:
-        targets = drop(daemon, "stopped", 6)
+        targets = drop(daemon, "stopped", 4)
         station = daemon.child("ds-station")
         lost = {station, *(p.pid for p in psutil.Process(station).children())}
         for pid in lost:

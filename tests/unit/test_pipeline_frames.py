@@ -21,17 +21,21 @@ def ends() -> Iterator[tuple[int, int]]:
             os.close(end)
 
 
+def all_sent(sender: FrameSender) -> bool:
+    return not sender.pending
+
+
 def test_messages_that_the_pipe_does_not_hold_are_sent_as_they_are_read(ends: tuple[int, int]) -> None:
     reader, writer = ends
     sender = FrameSender(writer)
     messages = [b"", b"a" * 300_000, b"b" * 3]
     for message in messages:
         sender.send(message)
-    assert sender.pending
-    read = []
+    assert sender.pending, "the pipe holds less"
+    read: list[bytes] = []
     thread = threading.Thread(target=lambda: read.extend(read_frame(reader) for _ in messages))
     thread.start()
-    while sender.pending:
+    while not all_sent(sender):
         sender.flush()
     thread.join()
     assert read == messages
