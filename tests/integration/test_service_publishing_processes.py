@@ -7,13 +7,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dropscribe.errors import OutputTakenError
 from dropscribe.files import OWNER_ONLY
 from dropscribe.ledger.columns import segment_rows
 from dropscribe.service.publishing.making import team as teams
@@ -32,12 +33,17 @@ from dropscribe.service.publishing.making.makers import RESTART_S, Makers
 from dropscribe.service.publishing.making.team import SHARE, Child
 from dropscribe.settings import Profile
 from dropscribe.transcript.render import RENDERERS, Options, render_all
+from dropscribe.transcript.types import Transcript
 from tests.support.daemon_process import wait_until
 from tests.support.publishing import House
 from tests.support.transcripts import talk
 
 OPTIONS = Options.of(Profile())
 FORMATS = tuple(RENDERERS)
+
+
+def _watch(_: Path) -> AbstractContextManager[Callable[[], None]]:
+    return nullcontext(lambda: None)
 
 
 class Bench:
@@ -57,28 +63,31 @@ class Bench:
     def processes(self) -> list[int]:
         return [place.child.pid for place in self.makers._places if place.child is not None]
 
-    def is_right(self, jobs: int = 2 * SHARE, formats: tuple[str, ...] = FORMATS) -> bool:
-        """Render and write the files of so many jobs; whether they are as they are to be."""
+    def work(self, jobs: int, formats: tuple[str, ...]) -> list[tuple[Transcript, Made, Written | Exception]]:
+        """Render and write the files of so many jobs, JOB.FORMAT; raises what rendering raises."""
         said = [replace(talk(), job_id=job) for job in range(1, jobs + 1)]
         with ThreadPoolExecutor(WRITERS) as writers:
-            here = FileMaker(writers, lambda _: nullcontext(lambda: None), self._made)
-            with self.makers.team(jobs, here, lambda _: nullcontext(lambda: None), lambda: None) as team:
-                rendered = team.render([Order(one, formats, OPTIONS, "", rows=True) for one in said])
-                for made in rendered:
+            here = FileMaker(writers, _watch, self._made)
+            with self.makers.team(jobs, here, _watch, lambda: None) as team:
+                rendered: list[Made] = []
+                for made in team.render([Order(one, formats, OPTIONS, "", rows=True) for one in said]):
                     if isinstance(made, Exception):
                         raise made
-                placings = [
+                    rendered.append(made)
+                written = team.write([
                     Placing(
                         one.job_id, {f: Target(self.folder / f"{one.job_id}.{f}") for f in formats},
                         self.folder, OWNER_ONLY,
                     )
                     for one in said
-                ]  # fmt: skip
-                written = team.write(placings)
+                ])  # fmt: skip
+        return list(zip(said, rendered, written, strict=True))
+
+    def is_right(self, jobs: int = 2 * SHARE, formats: tuple[str, ...] = FORMATS) -> bool:
+        """Whether the files are as they are to be."""
         right = []
-        for one, made, at in zip(said, rendered, written, strict=True):
-            assert isinstance(made, Made)
-            assert isinstance(at, Written), at
+        for one, made, written in self.work(jobs, formats):
+            assert isinstance(written, Written), written
             files = render_all(one, formats, OPTIONS)
             right += [
                 made.files == {f: MadeFile.of(data) for f, data in files.items()},
@@ -107,7 +116,15 @@ def test_a_batch_is_shared_and_the_processes_end_with_the_daemon(bench: Bench) -
     assert bench.made_here == 0
     with pytest.raises(KeyError, match="sub"):
         bench.is_right(formats=("txt", "sub"))
-    assert bench.is_right(jobs=1)
+    (bench.folder / "2.txt").write_text("of another program")
+    taken = [written for _, _, written in bench.work(jobs=3, formats=("txt", "srt"))]
+    assert [type(one) for one in taken] == [Written, OutputTakenError, Written]
+    error = taken[1]
+    assert isinstance(error, OutputTakenError)
+    assert (error.path, error.operation) == (bench.folder / "2.txt", "publish")
+    assert {file.name for file in bench.folder.iterdir()} == {"1.txt", "1.srt", "2.txt", "3.txt", "3.srt"}
+    for file in bench.folder.iterdir():
+        file.unlink()
     assert bench.processes() == processes
     bench.makers.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
@@ -165,8 +182,8 @@ def test_nobody_waits_for_processes_that_wait_for_a_file_system(
     thread.start()
     children = [place.child for place in bench.makers._places]
     wait_until(lambda: all(c is not None and c.slow for c in children), "they are known as slow")
-    with bench.makers.team(8, FileMaker(ThreadPoolExecutor(1), lambda _: nullcontext(lambda: None)),
-                           lambda _: nullcontext(lambda: None), lambda: None) as team:  # fmt: skip
+    here = FileMaker(ThreadPoolExecutor(1), _watch)
+    with bench.makers.team(8, here, _watch, lambda: None) as team:
         assert isinstance(team.render([Order(talk(), ("txt",), OPTIONS, "", rows=False)])[0], Made)
     for pid in bench.processes():
         os.kill(pid, signal.SIGCONT)

@@ -260,7 +260,8 @@ def _wrap_call(name: str, ending: str, when: When, death: Death) -> None:
         if not meant(file):
             return real(file, *rest, **named)
         if when == "half":
-            written = real(file, rest[0][: len(rest[0]) // 2])
+            # Never nothing: a process that is not the one that dies goes on.
+            written = real(file, rest[0][: max(1, len(rest[0]) // 2)])
             death.passage()
             return written
         if when == "before":

@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from dropscribe.files import close, open_directory
@@ -76,5 +77,10 @@ def _read(root: Path, directory: Path, now: float) -> _Listing:
 
 
 def _prefix(name: str) -> str:
-    head = name.split(".", 1)[0]
+    return _folded(name.split(".", 1)[0])
+
+
+@lru_cache(maxsize=256)
+def _folded(head: str) -> str:
+    """Of names that share it, as all files of a recording do."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", head).casefold())[:PREFIX_CHARS]

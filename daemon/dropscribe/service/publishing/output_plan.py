@@ -205,6 +205,9 @@ def pending(
 
 
 def _replaced(claim: Claim, paths: Sequence[Path], root: Path, facts: GroupFacts) -> dict[Path, OwnedOutput]:
+    if not facts.outputs_of(claim.path):
+        # Nothing of this recording can be there.
+        return {}
     there = [path for path in paths if facts.occupied(path, root)]
     owned = facts.ledger.owned(there) if there else {}
     found = {

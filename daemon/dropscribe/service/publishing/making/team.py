@@ -158,7 +158,9 @@ class Team:
         answers: dict[Child, list[Any]] = {}
         since = dict.fromkeys(waiting, time.monotonic())
         while waiting:
-            for fd, _ in poll.poll(_LOOK_S * 1000):
+            # Without end once nothing depends on the time: a thread that waits for a file system is known by that.
+            timed = longest_s is not None or not all(process.slow for process in waiting.values())
+            for fd, _ in poll.poll(_LOOK_S * 1000 if timed else None):
                 process = waiting[fd]
                 since[fd], process.slow = time.monotonic(), False
                 answered()
