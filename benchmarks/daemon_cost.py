@@ -41,8 +41,8 @@ import surroundings
 import talking_daemon
 
 HERE = Path(__file__).resolve().parent
-#: Recordings before the measurement: all processes are started, all modules loaded.
-WARM = 8
+#: Recordings before the measurement: all processes are started, all modules and dictionaries loaded.
+WARM = 48
 #: Samples of perf a second.
 HZ = 997
 #: Libraries of which the daemon calls only functions that release the lock of the interpreter.
