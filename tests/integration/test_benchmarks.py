@@ -32,6 +32,7 @@ SCRIPTS = (
     "calibration",
     "cpu_peers",
     "hotwords",
+    "int8_tokens",
     "stage_costs",
 )
 
