@@ -27,7 +27,7 @@ import surroundings
 
 from dropscribe.engine.models import store
 from dropscribe.engine.models.text import spacing
-from dropscribe.engine.models.text.joining import join_words
+from dropscribe.engine.models.text.joining import join_tokens
 from tests.support import joining
 
 # FunASR prints notices when it is imported; the report goes to standard output.
@@ -102,8 +102,8 @@ def _ours(tokens: list[str], spans: list[tuple[int, int]]) -> Any:
     """Join as `dropscribe.engine.models.text.hypotheses.hypothesis` does."""
     if (text := spacing.unspaced(tokens)) is not None:
         return text
-    words, places = join_words(tokens, spans)
-    return spacing.join(words), places
+    joined = join_tokens(tokens)
+    return joined.text, [spans[i][0] for i in joined.firsts], [spans[i][1] for i in joined.lasts]
 
 
 def _funasr(tokens: list[str], spans: list[tuple[int, int]]) -> Any:

@@ -13,7 +13,7 @@ from dropscribe.engine.core.interfaces import SpeechSegment
 from dropscribe.engine.models import store
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.hypotheses import hypothesis
-from dropscribe.engine.models.text.joining import join_words
+from dropscribe.engine.models.text.joining import join_by_rules, join_tokens, join_words
 from dropscribe.transcript.layout.cues import Limits, cues
 from dropscribe.transcript.types import Segment
 from dropscribe.transcript.written.runs import Rules, runs_of
@@ -121,6 +121,23 @@ def test_special_tokens_are_removed_with_their_times(mark: str) -> None:
 def test_random_sequences_lose_nothing() -> None:
     for tokens in sequences(vocabulary(), 5_000, seed=11):
         check(tokens)
+
+
+#: What sequences are divided by, and what joins across such places.
+NEIGHBOURS = [
+    "天", "カ", "a", "b", "i", "hello", "at", "hel@@", "a@@", "n@@", "lo", "'t", "n't", "'s", "&", ".", "@", "5", "2@@", "，",
+    "《", "今@@", "今天", "AI今", "é", "при@@", "<unk>", "-@@", "@@", "",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(NEIGHBOURS), max_size=12))
+def test_joined_in_portions_a_sequence_is_what_the_rules_make_of_it(tokens: list[str]) -> None:
+    assert join_tokens(tokens) == join_by_rules(tokens)
+
+
+def test_random_sequences_joined_in_portions_are_what_the_rules_make_of_them() -> None:
+    for tokens in sequences(vocabulary(), 3_000, seed=13):
+        assert join_tokens(tokens) == join_by_rules(tokens)
 
 
 @given(st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=4)), max_size=20))

@@ -13,6 +13,11 @@ from typing import Any, NamedTuple, overload
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, role_of
 
 _set = object.__setattr__
+#: Between the texts of tokens where they are packed.
+_BETWEEN = "\n"
+#: Type of packed times, and its size in bytes.
+_INTEGER = "i"
+_BYTES = array(_INTEGER).itemsize
 
 
 class Token(NamedTuple):
@@ -31,8 +36,7 @@ class Tokens(Sequence[Token]):
     one column at a time. A process that only passes them on never makes numbers of the times it received.
     """
 
-    #: One string if each token is one character, as in Chinese; else a tuple. Both are sequences of texts.
-    texts: str | tuple[str, ...]
+    _texts: str | tuple[str, ...] | bytes
     _starts: tuple[int, ...] | bytes
     _ends: tuple[int, ...] | bytes
     #: Probability that the model gave each token, in 255ths; empty if it is not known.
@@ -50,7 +54,7 @@ class Tokens(Sequence[Token]):
             raise ValueError(f"{len(texts)} tokens start {len(starts_ms)} times and end {len(ends_ms)} times")
         if confidence and len(confidence) != len(texts):
             raise ValueError(f"{len(texts)} tokens have {len(confidence)} confidences")
-        _set(self, "texts", texts if isinstance(texts, str) else _joined(texts))
+        _set(self, "_texts", texts if isinstance(texts, str) else _joined(texts))
         _set(self, "_starts", tuple(starts_ms))
         _set(self, "_ends", tuple(ends_ms))
         _set(self, "confidence", confidence)
@@ -62,6 +66,13 @@ class Tokens(Sequence[Token]):
         if not columns:
             return cls()
         return cls(columns[0], columns[1], columns[2], bytes(columns[3]) if len(columns) > 3 else b"")
+
+    @property
+    def texts(self) -> str | tuple[str, ...]:
+        """One string if each token is one character, as in Chinese; else a tuple. Both are sequences of texts."""
+        if isinstance(self._texts, bytes):
+            _set(self, "_texts", tuple(self._texts.decode("utf-8", "surrogatepass").split(_BETWEEN)))
+        return self._texts  # type: ignore[return-value]  # it is not packed any more
 
     @property
     def starts_ms(self) -> tuple[int, ...]:
@@ -76,7 +87,7 @@ class Tokens(Sequence[Token]):
         return self._ends  # type: ignore[return-value]  # the same
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self._starts) // _BYTES if isinstance(self._starts, bytes) else len(self._starts)
 
     def __iter__(self) -> Iterator[Token]:
         return map(Token, self.texts, self.starts_ms, self.ends_ms)
@@ -99,8 +110,13 @@ class Tokens(Sequence[Token]):
         return hash(tuple(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the columns, the times as bytes: the dataclass default takes several times as long."""
-        return _received, (self.texts, _packed(self._starts), _packed(self._ends), self.confidence)
+        """Pickle as the columns, packed: the dataclass default takes several times as long."""
+        return _received, (
+            _packed_texts(self._texts),
+            _packed(self._starts),
+            _packed(self._ends),
+            self.confidence,
+        )
 
     def _columns(self) -> tuple[str | tuple[str, ...], tuple[int, ...], tuple[int, ...], bytes]:
         return self.texts, self.starts_ms, self.ends_ms, self.confidence
@@ -116,26 +132,36 @@ def _packed(column: tuple[int, ...] | bytes) -> tuple[int, ...] | bytes:
     if isinstance(column, bytes):
         return column
     try:
-        return array("i", column).tobytes()
+        return array(_INTEGER, column).tobytes()
     except OverflowError:
         return column
 
 
+def _packed_texts(texts: str | tuple[str, ...] | bytes) -> str | tuple[str, ...] | bytes:
+    """A tuple of texts as bytes, unless it is empty or a text has what divides them."""
+    if isinstance(texts, (str, bytes)):
+        return texts
+    whole = _BETWEEN.join(texts)
+    if whole.count(_BETWEEN) != len(texts) - 1:
+        return texts
+    return whole.encode("utf-8", "surrogatepass")
+
+
 def _unpacked(packed: bytes) -> tuple[int, ...]:
-    column = array("i")
+    column = array(_INTEGER)
     column.frombytes(packed)
     return tuple(column)
 
 
 def _received(
-    texts: str | tuple[str, ...],
+    texts: str | tuple[str, ...] | bytes,
     starts: tuple[int, ...] | bytes,
     ends: tuple[int, ...] | bytes,
     confidence: bytes,
 ) -> Tokens:
     """Tokens from what `__reduce__` gave, unchecked."""
     made = object.__new__(Tokens)
-    _set(made, "texts", texts)
+    _set(made, "_texts", texts)
     _set(made, "_starts", starts)
     _set(made, "_ends", ends)
     _set(made, "confidence", confidence)

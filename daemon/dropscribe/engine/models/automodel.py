@@ -16,7 +16,7 @@ from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.models.loading import cannot_build, device_faults
 from dropscribe.engine.models.model_config import read_model_config
 from dropscribe.engine.models.text import spacing
-from dropscribe.engine.models.text.joining import join_words
+from dropscribe.engine.models.text.joining import join_tokens, join_words
 from dropscribe.engine.models.text.tags import TAG, tags_of
 from dropscribe.engine.models.weights import load_weights
 from dropscribe.transcript.types import Tokens
@@ -89,8 +89,8 @@ def _sentence(
     """Replacement of `sentence_postprocess`: (text, words), or, given timestamps in ms, (text, timestamps, words)."""
     tokens = [w if isinstance(w, str) else w.decode("utf-8") for w in words]
     if time_stamp is None:
-        joined, _ = join_words(tokens, None)
-        return spacing.join(joined), joined
+        whole = join_tokens(tokens)
+        return whole.text, whole.words
     # A model without timestamps for this segment passes an empty list.
     spans = [(int(a), int(b)) for a, b in time_stamp] if len(time_stamp) == len(tokens) else None
     joined, places = join_words(tokens, spans)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.models.text import spacing
-from dropscribe.engine.models.text.joining import join_words
+from dropscribe.engine.models.text.joining import join_tokens
 from dropscribe.engine.models.text.spacing import Columns, Span
 from dropscribe.transcript.types import Tokens
 
@@ -33,12 +33,10 @@ def hypothesis(
         # By far the most common case in Chinese; joining takes several times as long.
         words = text
     else:
-        # With the number of each token as its span, the span of a word is its first and last token.
-        words, places = join_words(tokens, [(i, i) for i in range(len(tokens))])
-        assert places is not None
-        columns = None if columns is None else columns_of(columns, places)
-        confidence = least_of(confidence, places)
-        text = spacing.join(words)
+        joined = join_tokens(tokens)
+        words, text = joined.words, joined.text
+        columns = None if columns is None else columns_of(columns, joined.firsts, joined.lasts)
+        confidence = least_of(confidence, joined.firsts, joined.lasts)
     if columns is None:
         marks = spacing.spread(words, segment.start_ms, segment.end_ms, confidence)
     else:
@@ -46,15 +44,20 @@ def hypothesis(
     return Hypothesis(segment.stream, segment.index, text, marks)
 
 
-def columns_of(columns: Columns, places: Sequence[Span]) -> Columns:
-    """Starts and ends of words from those of tokens. places: first and last token of each word."""
+def columns_of(columns: Columns, firsts: Sequence[int], lasts: Sequence[int]) -> Columns:
+    """Starts and ends of words from those of tokens. firsts, lasts: first and last token of each word."""
     starts, ends = columns
-    return [starts[a] for a, _ in places], [ends[b] for _, b in places]
+    return [starts[i] for i in firsts], [ends[i] for i in lasts]
 
 
-def least_of(confidence: bytes, places: Sequence[Span]) -> bytes:
-    """Confidence of words from that of tokens. places: first and last token of each word."""
-    return bytes(min(confidence[a : b + 1]) for a, b in places) if confidence else b""
+def least_of(confidence: bytes, firsts: Sequence[int], lasts: Sequence[int]) -> bytes:
+    """Confidence of words from that of tokens. firsts, lasts: first and last token of each word."""
+    if not confidence:
+        return b""
+    # Most words are one token.
+    return bytes([
+        confidence[a] if a == b else min(confidence[a : b + 1]) for a, b in zip(firsts, lasts, strict=True)
+    ])  # fmt: skip
 
 
 def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Span]) -> Hypothesis:

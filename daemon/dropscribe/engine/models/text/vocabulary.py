@@ -66,11 +66,12 @@ class SentencePieces:
         """See `Vocabulary`. A word lasts from the start of its first piece to the end of its last."""
         # With the number of each piece as its span, the span of a word is its first and last piece.
         said = self._pieces.words(ids, [(i, i) for i in range(len(ids))])
-        confidence = least_of(confidence, said.spans)
+        firsts, lasts = [a for a, _ in said.spans], [b for _, b in said.spans]
+        confidence = least_of(confidence, firsts, lasts)
         if columns is None:
             marks = spacing.spread(said.words, segment.start_ms, segment.end_ms, confidence)
         else:
-            marks = Tokens(said.words, *columns_of(columns, said.spans), confidence)
+            marks = Tokens(said.words, *columns_of(columns, firsts, lasts), confidence)
         return Hypothesis(segment.stream, segment.index, said.text, marks)
 
 
