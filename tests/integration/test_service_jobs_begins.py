@@ -9,7 +9,7 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from dropscribe.errors import LedgerError, StorageError
+from dropscribe.errors import EngineDiedError, LedgerError, StorageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.lone_trials import MOST_DEATHS
@@ -295,3 +295,15 @@ def test_a_recording_whose_decoder_is_always_killed_fails_and_others_are_done(
     counts = ledger.counts()
     assert counts[JobState.DONE] > MOST_DEATHS
     assert counts[JobState.FAILED] == 1
+
+
+def test_an_attempt_that_ended_in_the_turn_in_which_the_engine_died_is_tried_again(ledger: Ledger) -> None:
+    admit(ledger, "a")
+    w = Beginner(ledger)
+    w.turn()
+    w.begin()
+    assert w.dispatcher.engine_lost(EngineDiedError("was killed by SIGKILL")) == 1
+    w.end("a")  # the executor kept the outcome, since `turn` raised
+    w.publisher.put.assert_not_called()
+    w.begin()
+    assert w.started() == ["a", "a"]

@@ -118,11 +118,15 @@ class ClusterExecutor:
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """See `Executor`. Waits for the first station for as long as it takes: nodes may come late."""
-        while not meanwhile():
-            self._outcomes += self.turn(SLICE_S)
-            if self._facts:
-                return True
-        return False
+        ended: list[Outcome] = []
+        try:
+            while not meanwhile():
+                ended += self.turn(SLICE_S)
+                if self._facts:
+                    return True
+            return False
+        finally:
+            self._outcomes[:0] = ended
 
     def room(self) -> int:
         """See `Executor`."""

@@ -130,12 +130,16 @@ class StationsExecutor:
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """See `Executor`: waits until all stations are ready."""
-        while not meanwhile():
-            self._outcomes += self.turn(SLICE_S)
-            if all(p.station.state is State.READY for p in self._places):
-                self._starting = False
-                return True
-        return False
+        ended: list[Outcome] = []
+        try:
+            while not meanwhile():
+                ended += self.turn(SLICE_S)
+                if all(p.station.state is State.READY for p in self._places):
+                    self._starting = False
+                    return True
+            return False
+        finally:
+            self._outcomes[:0] = ended
 
     def room(self) -> int:
         """See `Executor`."""

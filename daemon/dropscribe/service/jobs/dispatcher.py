@@ -304,7 +304,10 @@ class Dispatcher:
         self._outdated()
 
     def _on_outcome(self, outcome: Outcome) -> None:
-        claim = self._running.pop(outcome.ticket)
+        claim = self._running.pop(outcome.ticket, None)
+        if claim is None:
+            # It ended in the turn in which the engine died, and was requeued with the others.
+            return
         if isinstance(outcome.end, Result):
             self._device_failures.recognised(claim.job_id)
             audio_s = outcome.end.media.duration_ms / 1000
