@@ -1,11 +1,13 @@
 """Measure what stations of a Ray cluster cost at the head, and how their number makes it faster.
 
     .venv/bin/python benchmarks/cluster.py [--stations 1,2,4,8] [--recordings 1000] [--rate 100] [--out FILE.json]
+    .venv/bin/python benchmarks/cluster.py --processes [--stations 1,2,4] [--recordings 1000] [--rate 100]
     .venv/bin/python benchmarks/cluster.py --gpus 2 --model DIR --vad-model DIR [--recordings 400] [--seconds 300]
 
 Starts a Ray cluster on this machine: a head without a station, and the stations at further nodes. The first form needs
 no GPU: its stations do nothing but end `--rate` recordings of 300 s with 1,500 tokens in a second, as an H200 does, so
-that the processor is left to the head. The second form recognises recordings, on one GPU and then on all of them.
+that the processor is left to the head. The second form does the same without Ray, with station processes as those of
+several GPUs. The third recognises recordings, on one GPU and then on all of them.
 
 `head_ms` is the processor time of the head's process for a recording, with all threads of Ray; `main_ms` that of its
 main thread alone. `stations_fed` is the number of stations of that rate that one main thread has time for. The ledger
@@ -22,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
 from dropscribe.pipeline.cluster.ray_cluster import RayCluster, StationActor
 from dropscribe.pipeline.executor import Executor, Restarts, StationStatus
+from dropscribe.pipeline.local.child_station import ChildLink, StationPlan
+from dropscribe.pipeline.local.stations_executor import StationsExecutor
 from dropscribe.pipeline.station import State
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
@@ -137,10 +142,17 @@ class PacedActor(StationActor):
         return PacedExecutor(float(os.environ[RATE_VARIABLE]))
 
 
+def paced(settings: Settings) -> Executor:
+    """What a station process does."""
+    del settings
+    return PacedExecutor(float(os.environ[RATE_VARIABLE]))
+
+
 def main() -> None:
     parser = surroundings.parser(__doc__)
     running_daemon.options_of(parser)
     parser.add_argument("--stations", default="1,2,4,8", help="numbers of stations, one measurement each")
+    parser.add_argument("--processes", action="store_true", help="stations of this machine, without Ray")
     parser.add_argument("--gpus", type=int, help="recognise, on one GPU and then on so many")
     parser.add_argument("--recordings", type=int, default=1000, help="for each station")
     parser.add_argument("--seconds", type=float, default=300.0, help="length of each, with --gpus")
@@ -156,10 +168,25 @@ def main() -> None:
         paths = [Path(folder) / f"{i:05d}.wav" for i in range(options.recordings)]
         if options.gpus:
             running_daemon.write_recordings(paths, options.seconds)
-        rows = [_measured(options, count, paths) for count in counts]
+        measured = _of_processes if options.processes else _measured
+        rows = [measured(options, count, paths) for count in counts]
     for row in rows:
         row["scaling"] = round(row["recordings_per_s"] / rows[0]["recordings_per_s"], 2)
     surroundings.report("cluster", options, {"rows": rows})
+
+
+def _of_processes(options: Any, count: int, paths: list[Path]) -> dict[str, Any]:
+    del options
+    settings = Settings.model_validate({"engine": {"model": "null", "device": "cpu"}})
+    plans = [StationPlan(f"station-{n}", settings) for n in range(count)]
+    executor = StationsExecutor(plans, partial(ChildLink, executor=paced))
+    try:
+        executor.wait_ready(lambda: False)
+        return {"stations": count} | _run(
+            executor, [paths[n % len(paths)] for n in range(count * len(paths))]
+        )
+    finally:
+        executor.close()
 
 
 def _measured(options: Any, count: int, paths: list[Path]) -> dict[str, Any]:
@@ -191,7 +218,7 @@ def _measured(options: Any, count: int, paths: list[Path]) -> dict[str, Any]:
         cluster.shutdown()
 
 
-def _run(executor: ClusterExecutor, paths: list[Path]) -> dict[str, Any]:
+def _run(executor: Executor, paths: list[Path]) -> dict[str, Any]:
     waiting = deque(enumerate(paths, 1))
     warm, done, audio_ms, failed = round(len(paths) * WARM_UP), 0, 0, 0
     began: tuple[float, float, float] | None = None
