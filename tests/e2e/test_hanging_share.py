@@ -22,7 +22,9 @@ LAUNCHER = Path(__file__).parents[1] / "support" / "impatient_daemon.py"
 
 
 class House:
-    """A daemon on an ordinary folder and on one (or an output folder) whose file system hangs on request."""
+    """A daemon on an ordinary folder and on one whose file system hangs on request, or with publishing processes on an output
+    folder that does.
+    """
 
     def __init__(self, root: Path, disk: HangingDisk, *, output_only: bool = False) -> None:
         self.disk = disk
@@ -32,7 +34,7 @@ class House:
         folder = f'[[folder]]\npath = "{self.share}"\nprofile = "share"\nquiet_s = 0.2\nquiet_unprobed_s = 0.2\nbackend = "poll"\npoll_s = 0.5\n'
         self.daemon = DaemonProcess(
             root, model="null", quiet_s=0.2, rescan_s=0.5, folder=folder,
-            extra=output, command=(sys.executable, str(LAUNCHER)),
+            extra=output, command=(sys.executable, str(LAUNCHER), "2" if output_only else "0"),
         )  # fmt: skip
 
     def said(self) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def test_a_hanging_share_is_reported_blocks_no_other_folder_and_recovers(
     house = House(tmp_path, disk, output_only=output_only)
     with house.daemon as daemon:
         daemon.wait_for(write_speech(house.share / "before.wav", seconds=0.7))
+        assert bool(daemon.children("ds-publish")) == output_only
         disk.hang()
         waiting = (
             [write_speech(house.share / f"{i}.wav", seconds=0.8 + i / 10) for i in range(4)]

@@ -181,7 +181,8 @@ def test_nobody_waits_for_processes_that_wait_for_a_file_system(
     thread = threading.Thread(target=lambda: right.append(bench.is_right()))
     thread.start()
     children = [place.child for place in bench.makers._places]
-    wait_until(lambda: all(c is not None and c.slow for c in children), "they are known as slow")
+    wait_until(lambda: bench.makers._idle == [], "all are used")
+    wait_until(lambda: all(c is not None and c.is_slow() for c in children), "they are known as slow")
     here = FileMaker(ThreadPoolExecutor(1), _watch)
     with bench.makers.team(8, here, _watch, lambda: None) as team:
         assert isinstance(team.render([Order(talk(), ("txt",), OPTIONS, "", rows=False)])[0], Made)

@@ -82,15 +82,21 @@ class Makers:
             self._put_back(taken)
 
     def _take(self, most: int, working: Callable[[], None]) -> list[_Place]:
-        """Places with a process, at most so many; waits for one unless all that are in use are slow."""
+        """Places with a process, at most so many; waits for one unless all that are in use are slow.
+
+        That includes processes whose lane waits for a file system itself, as when it plans names.
+        """
         with self._changed:
             while not self._closing:
                 taken = [place for place in self._idle if self._is_usable(place)][:most]
                 if taken:
                     self._idle = [place for place in self._idle if place not in taken]
+                    for place in taken:
+                        if place.child is not None:
+                            place.child.news_at = time.monotonic()
                     return taken
                 used = [place.child for place in self._places if place not in self._idle]
-                if all(child is None or child.slow for child in used):
+                if all(child is None or child.is_slow() for child in used):
                     break
                 working()
                 self._changed.wait(_LOOK_S)
@@ -98,9 +104,6 @@ class Makers:
 
     def _put_back(self, taken: list[_Place]) -> None:
         with self._changed:
-            for place in taken:
-                if place.child is not None:
-                    place.child.slow = False
             if not self._closing:
                 self._idle += taken
                 self._changed.notify_all()

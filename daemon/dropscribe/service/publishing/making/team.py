@@ -16,13 +16,13 @@ from dropscribe.service.publishing.making.file_maker import FileMaker, Made, Ord
 
 #: Longest time for a transcript, seconds. One of a whole day takes some 10 s.
 LONGEST_S = 120.0
-#: Longest time without an answer before other batches stop waiting for a process, seconds.
+#: Longest time without news of a lane or its process before other lanes stop waiting for that process, seconds.
 SLOW_S = 5.0
 #: Fewest jobs of a batch for each process: a process of its own for every job would cost more messages and syncs.
 SHARE = 4
 #: Time to wait for the end of a process, seconds.
 _END_S = 1.0
-#: Interval of looking at the clock, seconds.
+#: Interval of looking at the clock while transcripts are rendered, seconds.
 _LOOK_S = 1.0
 
 
@@ -38,12 +38,16 @@ class Child:
             self._pipe.close()
             raise
         self._ready = False
-        #: It has not answered for long; read by any thread.
-        self.slow = False
+        #: Latest news of it, or of the lane that uses it, monotonic seconds; read by any thread.
+        self.news_at = time.monotonic()
 
     @property
     def pid(self) -> int:
         return self._process.pid or 0
+
+    def is_slow(self) -> bool:
+        """True if nothing was heard of it, or of the lane that uses it, for so long that others should not wait for it."""
+        return time.monotonic() - self.news_at >= SLOW_S
 
     def fileno(self) -> int:
         """Readable when there is something to `receive`."""
@@ -61,12 +65,14 @@ class Child:
 
     def ask(self, step: str, argument: Sequence[Order] | Sequence[Placing]) -> None:
         """Let it do a step of `FileMaker`. Raises OSError if it is gone."""
+        self.news_at = time.monotonic()
         # Not `send`, whose pickler takes three times as long.
         self._pipe.send_bytes(pickle.dumps((step, argument)))
 
     def receive(self) -> list[Any] | None:
         """Its answer; None: it goes on. Raises OSError and EOFError if it is gone."""
         data = self._pipe.recv_bytes()
+        self.news_at = time.monotonic()
         return None if data == PROGRESS else list(pickle.loads(data))
 
     def end(self) -> str:
@@ -156,31 +162,30 @@ class Team:
                 waiting[process.fileno()] = process
                 poll.register(process.fileno(), select.POLLIN)
         answers: dict[Child, list[Any]] = {}
-        since = dict.fromkeys(waiting, time.monotonic())
+        # Without end if it takes as long as it takes: a thread that waits for a file system is known by that.
+        timeout_ms = None if longest_s is None else _LOOK_S * 1000
         while waiting:
-            # Without end once nothing depends on the time: a thread that waits for a file system is known by that.
-            timed = longest_s is not None or not all(process.slow for process in waiting.values())
-            for fd, _ in poll.poll(_LOOK_S * 1000 if timed else None):
+            for fd, _ in poll.poll(timeout_ms):
                 process = waiting[fd]
-                since[fd], process.slow = time.monotonic(), False
                 answered()
                 try:
                     answer = process.receive()
                 except (OSError, EOFError):
-                    self._drop(process)
-                else:
-                    if answer is None:
-                        continue
-                    answers[process] = answer
-                del waiting[fd]
-                poll.unregister(fd)
-            now = time.monotonic()
-            for fd, process in list(waiting.items()):
-                process.slow = now - since[fd] >= SLOW_S
-                if longest_s is not None and now - since[fd] >= longest_s:
-                    self._drop(process, "took too long and was stopped")
-                    del waiting[fd]
                     poll.unregister(fd)
+                    del waiting[fd]
+                    self._drop(process)
+                    continue
+                if answer is not None:
+                    answers[process] = answer
+                    poll.unregister(fd)
+                    del waiting[fd]
+            if longest_s is None:
+                continue
+            for fd, process in list(waiting.items()):
+                if time.monotonic() - process.news_at >= longest_s:
+                    poll.unregister(fd)
+                    del waiting[fd]
+                    self._drop(process, "took too long and was stopped")
         return answers
 
     def _drop(self, process: Child, why: str = "") -> None:
