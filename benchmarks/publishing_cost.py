@@ -1,6 +1,6 @@
 """Measure what admission and publishing cost the daemon's process with full groups: processor time of its threads.
 
-    .venv/bin/python benchmarks/publishing_cost.py [--recordings 600] [--processes 2] [--out FILE.json]
+    .venv/bin/python benchmarks/publishing_cost.py [--recordings 600] [--processes 2] [--packed] [--out FILE.json]
 
 Without daemon, engine and decoders: so many small files arrive at once and are admitted, then so many results of 40 segments
 and 1,360 tokens are published, 128 at a time, as a GPU with a backlog delivers them (`daemon_cost.py` measures a whole
@@ -42,6 +42,7 @@ from dropscribe.service.admission.renames import RenameFinder
 from dropscribe.service.publishing.making.makers import Makers
 from dropscribe.service.publishing.publisher import Publisher, Ready
 from dropscribe.service.storage.storage_retry import StorageRetry
+from dropscribe.transcript.packed_segments import PackedSegments
 from dropscribe.transcript.types import MediaFacts, Segment, Timings, Tokens
 from tests.support.ledgers import ENGINE
 
@@ -58,6 +59,7 @@ def main() -> None:
     parser = surroundings.parser(__doc__)
     parser.add_argument("--recordings", type=int, default=600)
     parser.add_argument("--processes", type=int, default=2, help="publishing processes")
+    parser.add_argument("--packed", action="store_true", help="segments arrive packed, as from a station")
     options = parser.parse_args()
     _name_threads()
     logs.setup(level="warning")
@@ -110,7 +112,10 @@ def published(ledger: Ledger, settings: Settings, options: Any) -> dict[str, Any
     ledger.begin([(claim.job_id, claim.generation) for claim in claims])
     media = MediaFacts(LENGTH_MS, "wav", "pcm_s16le", 16_000, 1, "soundfile")
     timings = Timings((("decoding", 0.1), ("vad", 0.1), ("recognition", 1.0)), (40,), 0.1, LENGTH_MS, 2.0)
-    waiting = [Ready(claim, Result(media, said(i), timings)) for i, claim in enumerate(claims)]
+    waiting = []
+    for i, claim in enumerate(claims):
+        segments = PackedSegments.of(said(i)) if options.packed else said(i)
+        waiting.append(Ready(claim, Result(media, segments, timings)))
     woken = threading.Event()
     publisher = Publisher(
         ledger, lambda: settings, lambda: ENGINE, woken.set, StorageRetry(),
