@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from dropscribe.errors import OutputTakenError
 from dropscribe.files import OWNER_ONLY
 from dropscribe.ledger.columns import segment_rows
+from dropscribe.service.activity import Activity
 from dropscribe.service.publishing.making import team as teams
 from dropscribe.service.publishing.making.child import NAME
 from dropscribe.service.publishing.making.file_maker import (
@@ -31,6 +33,8 @@ from dropscribe.service.publishing.making.file_maker import (
 )
 from dropscribe.service.publishing.making.makers import RESTART_S, Makers
 from dropscribe.service.publishing.making.team import SHARE, Child
+from dropscribe.service.publishing.output_plan import Ordered
+from dropscribe.service.publishing.publisher import Publisher, Ready
 from dropscribe.settings import Profile
 from dropscribe.transcript.render import RENDERERS, Options, render_all
 from dropscribe.transcript.types import Transcript
@@ -192,6 +196,36 @@ def test_nobody_waits_for_processes_that_wait_for_a_file_system(
     assert right == [True]
 
 
+def test_a_lane_makes_progress_while_processes_render(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its file system counts as slow, and a stop of the daemon does not wait for the batch."""
+    monkeypatch.setattr(teams, "LONGEST_S", 1.0)
+    monkeypatch.setattr(teams, "_LOOK_S", 0.05)
+    monkeypatch.setattr(teams, "_END_S", 0.1)
+    for pid in bench.processes():
+        os.kill(pid, signal.SIGSTOP)
+    marks: list[None] = []
+    here = FileMaker(ThreadPoolExecutor(1), _watch)
+    with bench.makers.team(SHARE, here, _watch, lambda: marks.append(None)) as team:
+        team.render([Order(talk(), ("txt",), OPTIONS, "", rows=False)])
+    assert len(marks) >= 5
+
+
+def test_after_an_error_no_answer_is_taken_for_that_to_another_question(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Child, "receive", _unreadable)
+        with pytest.raises(RuntimeError, match="unreadable"):
+            bench.work(2 * SHARE, FORMATS)
+    assert bench.processes() == []
+    bench.now += RESTART_S
+    assert bench.is_right()
+
+
+def _unreadable(_: Child) -> list[Any] | None:
+    raise RuntimeError("unreadable")
+
+
 def _lost_before(real: Callable[..., Any], child: Child, step: str, argument: Any) -> None:
     if step == "write":
         raise BrokenPipeError
@@ -248,3 +282,27 @@ def _started(makers: Makers) -> None:
     for place in makers._places:
         assert place.child is not None
         wait_until(place.child.is_ready, "the process has started")
+
+
+def test_a_lane_makes_progress_with_each_result_that_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, processes=0).make()
+    marks: list[str] = []
+    order, working = Publisher._order, Activity.working
+
+    def ordered(publisher: Publisher, ready: Ready) -> Ordered:
+        marks.append("order")
+        return order(publisher, ready)
+
+    def worked(activity: Activity) -> None:
+        marks.append("working")
+        working(activity)
+
+    monkeypatch.setattr(Publisher, "_order", ordered)
+    monkeypatch.setattr(Activity, "working", worked)
+    for i in range(4):
+        house.admit(f"{i}.wav", f"第{i}段")
+    house.run()
+    assert marks.count("order") == 4
+    assert ("order", "order") not in set(pairwise(marks))

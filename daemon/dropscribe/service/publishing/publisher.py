@@ -286,8 +286,13 @@ class Publisher:
             lane.place.planning.release()
 
     def _rendered(self, batch: list[Ready], lane: _Lane, team: Team) -> list[tuple[Ready, Ordered, Made]]:
-        attempts = [(r, self._attempt(lane, r, partial(self._order, r))) for r in batch]
-        orders = [(r, one) for r, one in attempts if one is not None]
+        orders = []
+        for r in batch:
+            one = self._attempt(lane, r, partial(self._order, r))
+            # The result of a long recording is read for a second.
+            lane.activity.working()
+            if one is not None:
+                orders.append((r, one))
         rendered = team.render([one.order for _, one in orders])
         made = [
             (r, one, self._attempt(lane, r, partial(_result, answer)))

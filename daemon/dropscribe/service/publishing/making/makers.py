@@ -77,7 +77,7 @@ class Makers:
             logs.problem(self._log, logs.Action.STORAGE, message)
 
         try:
-            yield Team(here, watch, list(owners), lost)
+            yield Team(here, watch, list(owners), lost, working)
         finally:
             self._put_back(taken)
 

@@ -98,12 +98,17 @@ class Team:
         watch: Watch,
         processes: Sequence[Child] = (),
         lost: Callable[[Child, str], None] = lambda _, __: None,
+        working: Callable[[], None] = lambda: None,
     ) -> None:
-        """`watch`: for the calls of the processes to file systems. `lost` gets a process that is not of use any more, and why."""
+        """`watch`: for the calls of the processes to file systems. `lost` gets a process that is not of use any more, and why.
+
+        `working` is called about once a second while processes render.
+        """
         self._here = here
         self._watch = watch
         self._processes = list(processes)
         self._lost = lost
+        self._working = working
         #: Process that has rendered a job; none: rendered here.
         self._with: dict[int, Child] = {}
 
@@ -111,9 +116,9 @@ class Team:
         """See `FileMaker.render`."""
         count = len(self._processes)
         shares = {process: list(orders[at::count]) for at, process in enumerate(self._processes)}
-        answered = self._asked("render", {p: share for p, share in shares.items() if share}, LONGEST_S)
+        asked = {p: share for p, share in shares.items() if share}
         made: dict[int, Made | Exception] = {}
-        for process, answers in answered.items():
+        for process, answers in self._asked("render", asked, LONGEST_S, self._working).items():
             for order, one in zip(shares[process], answers, strict=True):
                 self._with[order.transcript.job_id] = process
                 made[order.transcript.job_id] = one
@@ -146,21 +151,32 @@ class Team:
         step: str,
         shares: dict[Child, Any],
         longest_s: float | None,
-        answered: Callable[[], None] = lambda: None,
+        answered: Callable[[], None],
     ) -> dict[Child, list[Any]]:
         """Answers of the processes that are not lost. `longest_s`: without news such a process is lost."""
         waiting: dict[int, Child] = {}
-        poll = select.poll()
-        for process, share in shares.items():
-            if process not in self._processes:
-                continue
-            try:
-                process.ask(step, share)
-            except OSError:
+        try:
+            for process, share in shares.items():
+                if process not in self._processes:
+                    continue
+                try:
+                    process.ask(step, share)
+                except OSError:
+                    self._drop(process)
+                else:
+                    waiting[process.fileno()] = process
+            return self._answers(waiting, longest_s, answered)
+        finally:
+            # After an error: what they answer later would be taken for the answer to the next question.
+            for process in waiting.values():
                 self._drop(process)
-            else:
-                waiting[process.fileno()] = process
-                poll.register(process.fileno(), select.POLLIN)
+
+    def _answers(
+        self, waiting: dict[int, Child], longest_s: float | None, answered: Callable[[], None]
+    ) -> dict[Child, list[Any]]:
+        poll = select.poll()
+        for fd in waiting:
+            poll.register(fd, select.POLLIN)
         answers: dict[Child, list[Any]] = {}
         # Without end if it takes as long as it takes: a thread that waits for a file system is known by that.
         timeout_ms = None if longest_s is None else _LOOK_S * 1000
@@ -181,6 +197,8 @@ class Team:
                     del waiting[fd]
             if longest_s is None:
                 continue
+            # No file system is waited for, and not for long.
+            answered()
             for fd, process in list(waiting.items()):
                 if time.monotonic() - process.news_at >= longest_s:
                     poll.unregister(fd)
