@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.executor import Restarts
 from dropscribe.pipeline.local.child_station import StationPlan
 from dropscribe.pipeline.local.engine_supervisor import MOST_FAILED_STARTS
-from dropscribe.pipeline.local.stations_executor import LOST_S, REST_S, StationsExecutor
+from dropscribe.pipeline.local.stations_executor import AGAIN_S, LOST_S, REST_S, StationsExecutor
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
 from dropscribe.pipeline.stations.losses import MOST_LOSSES
@@ -42,11 +43,15 @@ class FakeProcess(FakeLink):
     bell: int = field(default_factory=lambda: os.eventfd(0))
     pending: bool = False
     dead: bool = False
+    #: Whether it ends before its first word.
+    stillborn: bool = False
 
     def fileno(self) -> int:
         return self.bell
 
     def hear(self) -> None:
+        if self.stillborn and "examine" in self.calls:
+            self.answer("examine", None, RuntimeError("its process ended with status 1"))
         if "examine" in self.calls:
             self.answer("examine", ((), (), ""))
         if self.dead and "report" in self.calls:
@@ -68,12 +73,16 @@ class Machine:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        #: Whether the system gives no further process.
+        self.full = False
         self.links: dict[str, list[FakeProcess]] = {}
         settings = Settings.model_validate({})
         plans = [StationPlan(name, settings) for name in ("cuda:0", "cuda:1")]
         self.executor = StationsExecutor(plans, self._begin, lambda: self.now)
 
     def _begin(self, plan: StationPlan) -> FakeProcess:
+        if self.full:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
         link = FakeProcess()
         self.links.setdefault(plan.name, []).append(link)
         return link
@@ -250,6 +259,72 @@ def test_a_station_with_other_models_gets_no_work(machine: Machine) -> None:
     machine.ready(1, facts=replace(ENGINE, models=(("asr", "other"), ("vad", "vad"))))
     assert machine.executor.room() == 4
     assert "cuda:1" in machine.executor.restarts().last_reason
+
+
+def test_a_station_that_replaced_its_engine_by_one_with_other_models_gets_no_work(machine: Machine) -> None:
+    machine.start_all()
+    old = machine.link(1)
+    old.tell(Report(State.STARTING, "the engine process was killed"))
+    machine.turns()
+    machine.ready(1, facts=replace(ENGINE, models=(("asr", "other"), ("vad", "vad"))))
+    assert old.killed
+    assert machine.executor.room() == 4
+    machine.ready(1)
+    assert machine.states() == [State.READY, State.READY]
+
+
+def test_a_process_that_the_system_does_not_give_concerns_its_device_only(machine: Machine) -> None:
+    machine.start_all()
+    machine.start(1, 2)
+    holder = next(n for n in (0, 1) if any(w.ticket == 1 for o in machine.link(n).orders for w in o.start))
+    machine.full = True
+    machine.link(1 - holder).dead = True
+    assert [o.ticket for o in machine.turns()] == [2]
+    assert machine.states()[holder] is State.READY
+    machine.full = False
+    machine.now += AGAIN_S
+    machine.link(holder).say()
+    machine.ready(1 - holder)
+    assert machine.states() == [State.READY, State.READY]
+    assert machine.executor.restarts().engines == 1
+
+
+def test_a_device_for_which_the_system_gives_no_process_rests(machine: Machine) -> None:
+    machine.start_all()
+    machine.full = True
+    machine.link(0).dead = True
+    for _ in range(MOST_FAILED_STARTS):
+        machine.turns()
+        machine.now += AGAIN_S
+        machine.link(1).say()
+    machine.link(1).dead = True
+    for _ in range(MOST_FAILED_STARTS - 1):
+        machine.turns()
+        machine.now += AGAIN_S
+    with pytest.raises(EngineDiedError, match="temporarily unavailable"):
+        machine.turns()
+
+
+def test_a_station_that_ends_before_its_first_word_is_lost(machine: Machine) -> None:
+    machine.start_all()
+    machine.link(1).dead = True
+    for _ in range(1 + MOST_FAILED_STARTS):
+        machine.turns(1)
+        machine.link(1).stillborn = True
+    machine.turns()
+    assert machine.states() == [State.READY, State.LOST]
+
+
+def test_what_a_station_ended_before_it_was_lost_has_ended(machine: Machine) -> None:
+    machine.start_all()
+    machine.start(1, 2, 3, 4)
+    first, second = sorted(w.ticket for orders in machine.link(1).orders for w in orders.start)
+    fault = EngineDiedError("the engine process was killed, 3 times in a row")
+    machine.link(1).tell(Report(State.LOST, fault.reason, outcomes=((1, Outcome(first, DONE)),), error=fault))
+    ended = {o.ticket: o.end for o in machine.turns()}
+    assert ended.keys() == {first, second}
+    assert ended[first] == DONE
+    assert isinstance(ended[second], Problem)
 
 
 def test_decoders_that_cannot_be_started_end_the_daemon(machine: Machine) -> None:

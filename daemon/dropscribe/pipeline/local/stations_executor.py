@@ -9,7 +9,7 @@ import multiprocessing.connection
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dropscribe import logs
@@ -38,6 +38,8 @@ START_S = 120.0
 #: Delay before the next start on a device after `MOST_FAILED_STARTS` consecutive failed starts, seconds; other devices
 #: continue. Such a fault (a GPU that fell off the bus) needs a person, or time.
 REST_S = 600.0
+#: Delay before the next start of a process that the system did not give, seconds.
+AGAIN_S = 10.0
 #: Longest wait for the end of killed processes, seconds: at the stop, and before another station takes the device.
 CLOSE_S = 5.0
 #: Longest turn while a process does not read what it was sent, seconds.
@@ -68,8 +70,8 @@ class Place:
     plan: StationPlan
     link: ProcessLink
     station: RemoteStation
-    #: Whether this station has been ready, and its facts noted.
-    welcome: bool = False
+    #: Facts of the engine that this station has now, as they were noted; None before it is ready.
+    facts: EngineFacts | None = None
     #: Consecutive stations here that were lost before they were ready.
     failed_starts: int = 0
     #: When the next station is due, monotonic seconds; None unless the last one is lost.
@@ -122,7 +124,9 @@ class StationsExecutor:
 
     def stations(self) -> tuple[StationStatus, ...]:
         """See `Executor`."""
-        return tuple(p.station.status for p in self._places)
+        said = (p.station.status for p in self._places)
+        # Nothing is examined here: one that ended before its first word is lost as the others are.
+        return tuple(replace(s, state=State.LOST) if s.state is State.REFUSED else s for s in said)
 
     def restarts(self) -> Restarts:
         """See `Executor`."""
@@ -272,17 +276,33 @@ class StationsExecutor:
             self._outcomes.append(outcome)
         station.tend(now)
         self._restarts += station.take_restarts()
-        if not place.welcome and station.report.facts is not None and station.state is State.READY:
-            self._welcome(at, place, station.report.facts)
+        facts = station.report.facts
+        # It replaces its engine by itself, whose models may be other ones.
+        if facts is not None and facts != place.facts and station.state is State.READY:
+            self._welcome(at, place, facts)
         if station.over and place.due is None:
             self._mourn(place, now)
         if place.due is not None and place.due <= now and (place.link.gone() or now > place.due + CLOSE_S):
-            place.due, place.welcome = None, False
+            self._reopen(place, now)
+
+    def _reopen(self, place: Place, now: float) -> None:
+        """Start a station in place of a lost one. If the system gives no process, that is a failed start; others go on."""
+        try:
             place.link, place.station = self._open(place.plan)
+        except EngineDiedError as e:
+            if self._starting:
+                raise
+            place.failed_starts, place.error = place.failed_starts + 1, e
+            place.due = now + (REST_S if place.rests else AGAIN_S)
+            logs.problem(
+                self._log, logs.Action.ENGINE, f"station {place.plan.name}: {e}; the other devices go on"
+            )
+        else:
+            place.due, place.facts = None, None
 
     def _welcome(self, at: int, place: Place, facts: EngineFacts) -> None:
-        """Note that a station is ready. One whose models differ would give another text, and is lost."""
-        place.welcome = True
+        """Note that a station has an engine. One whose models differ would give another text, and is lost."""
+        first, place.facts = place.facts is None, facts
         try:
             for other in self._facts.values():
                 check_alike(facts, other)
@@ -291,7 +311,7 @@ class StationsExecutor:
             place.station.lose(e.reason)
             return
         self._facts[at] = facts
-        if not self._starting:
+        if first and not self._starting:
             logs.event(self._log, logs.Action.ENGINE, f"station {place.plan.name} is ready: {facts.device}")
 
     def _mourn(self, place: Place, now: float) -> None:

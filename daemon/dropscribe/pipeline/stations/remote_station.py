@@ -251,17 +251,17 @@ class RemoteStation:
         if self._rides:
             self._rides, self._sent = False, None
         report: Report = pickle.loads(data)
+        for number, outcome in report.outcomes:
+            if number > self._confirmed:
+                self._confirmed = number
+                if outcome.ticket in self._given:
+                    self._ended.append(outcome)
         if report.state is State.LOST:
             self.error = report.error
             self.lose(report.reason)
             return
         self.was_ready = self.was_ready or report.state is State.READY
         self.report, self._room = replace(report, outcomes=(), under_way=()), None
-        for number, outcome in report.outcomes:
-            if number > self._confirmed:
-                self._confirmed = number
-                if outcome.ticket in self._given:
-                    self._ended.append(outcome)
         for one in report.under_way:
             given = self._given.get(one.ticket)
             if given is not None:
