@@ -6,7 +6,6 @@ Knows nothing of how messages travel.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -32,6 +31,9 @@ STOCKED_S = 0.5
 RATE_S = 1.0
 #: Time without a word of the head after which the station ends itself, seconds: nobody wants its results.
 ABANDONED_S = 120.0
+#: Time without a turn of its thread after which the station is lost, seconds: it may wait for ever, such as for a process that
+#: does not read. The longest of its own waits are those for the end of an engine, 10 s.
+STUCK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,9 @@ class HostedStation:
         self._few = True  #: whether so few attempts are in progress that somebody may wait for each
         self._closing = False
         self._heard_at = clock()
+        self._turns = 0  #: of its thread; counted by that alone
+        self._turns_told = 0  #: as of the newest report
+        self._stuck_s = 0.0  #: time since its thread made a turn, by the reports in between
         # Used by its thread only.
         self._waiting: deque[Work] = deque()
         self._begun: dict[int, float] = {}  #: by ticket that is with the executor: its start by the clock
@@ -145,7 +150,8 @@ class HostedStation:
                 return
             self._taken = orders.number
             self._orders.append(orders)
-        os.eventfd_write(self._bell, 1)
+            # Under the lock, as it is read: so it rings if and only if there are orders.
+            os.eventfd_write(self._bell, 1)
 
     def report(self, confirmed: int, orders: Orders | None, timeout_s: float) -> Report:
         """The next report, at the latest after `timeout_s` seconds; forgets the outcomes up to number `confirmed`.
@@ -165,6 +171,7 @@ class HostedStation:
                 self._pacing.gather_few_s if self._few else self._pacing.gather_s, lambda: self._closing
             )
             self._gather(STOCKED_S, lambda: self._closing or not self._stocked)
+            self._examine_thread()
             self._heard_at = self._told_at = self._clock()
             self._changed, self._told = False, self._numbered
             told = replace(self._report, outcomes=tuple(sorted(self._outcomes.items())))
@@ -177,6 +184,21 @@ class HostedStation:
         left_s = self._told_at + interval_s - self._clock()
         if left_s > 0:
             self._news.wait_for(over, left_s)
+
+    def _examine_thread(self) -> None:
+        """Be lost if the thread of the station makes no turns any more. `_news` must be held."""
+        turned, self._turns_told = self._turns != self._turns_told, self._turns
+        # No longer than reports are apart: this process may have been stopped itself.
+        self._stuck_s = 0.0 if turned else self._stuck_s + min(self._clock() - self._told_at, 2 * TURN_S)
+        if self._stuck_s > STUCK_S and self._turns and self._report.state is not State.LOST:
+            self._report = Report(
+                State.LOST, f"its thread has made no turn for {STUCK_S:.0f} s", restarts=self._report.restarts
+            )
+
+    def _over(self) -> bool:
+        """Count a turn; whether there is to be none."""
+        self._turns += 1
+        return self._closing
 
     def close(self) -> bool:
         """End the station; False if a process of it is blocked."""
@@ -200,35 +222,37 @@ class HostedStation:
             raise
 
     def _work(self, executor: Executor) -> None:
-        if not executor.wait_ready(lambda: self._closing):
+        if not executor.wait_ready(self._over):
             return
         self._decoders = executor.room()
         least = self._decoders if self._pacing.stocks_at_once else 0
         self._pace = Pace(least, self._clock(), self._pacing.stocked_from)
         self._show(executor)
         shown_at = 0.0
-        while not self._closing:
+        while not self._over():
             orders = self._carry_out(executor)
+            ended: list[Outcome] = []
             try:
                 few = len(self._begun) <= self._pacing.few
                 progress_s = self._pacing.progress_few_s if few else self._pacing.progress_s
                 wait_s = progress_s if self._begun else TURN_S
                 wait_s = 0.0 if self._waiting and executor.room() else wait_s
                 ended = [_packed(outcome) for outcome in executor.turn(wait_s, (self._bell,))]
+                for outcome in ended:
+                    self._begun.pop(outcome.ticket, None)
                 executor.supervise(time.monotonic())
             except EngineDiedError as e:
-                ended = self._lost(executor, e)
-                executor.replace(f"{self._name}: {e.reason}" if self._name else e.reason)
+                ended += self._lost(executor, e)
+                # First, because the end of an engine that hangs takes long: it gets no further work meanwhile.
                 with self._news:
                     self._say(
                         replace(self._report, state=State.STARTING, reason=e.reason, room=0, under_way=()),
                         ended,
                     )
-                if not executor.wait_ready(lambda: self._closing):
+                executor.replace(f"{self._name}: {e.reason}" if self._name else e.reason)
+                if not executor.wait_ready(self._over):
                     return
                 ended, orders = [], True
-            for outcome in ended:
-                self._begun.pop(outcome.ticket, None)
             now = self._clock()
             self._pace.add(len(ended), now)
             due = now - shown_at >= (progress_s if self._begun else TURN_S)
@@ -242,8 +266,7 @@ class HostedStation:
         with self._news:
             orders = list(self._orders)
             self._orders.clear()
-        if orders:
-            with contextlib.suppress(BlockingIOError):
+            if orders:
                 os.eventfd_read(self._bell)
         for one in orders:
             self._waiting.extend(one.start)
