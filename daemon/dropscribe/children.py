@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -106,10 +107,11 @@ class Killed:
 
     def gone(self, wait_s: float = 0.0) -> bool:
         """Wait at most so long for the end of all; call it until True, which releases what is kept of them."""
+        until = time.monotonic() + wait_s
         if self._process is not None and is_gone(self._process, wait_s):
             self._process = None
         for other in list(self._others):
-            if multiprocessing.connection.wait([other], wait_s):
+            if multiprocessing.connection.wait([other], max(0.0, until - time.monotonic())):
                 # In a container this process may be the one that orphans fall to.
                 with contextlib.suppress(ChildProcessError):
                     os.waitid(os.P_PIDFD, other, os.WEXITED | os.WNOHANG)

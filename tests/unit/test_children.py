@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import subprocess
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from dropscribe import children
-from dropscribe.children import InheritedFd, how_ended
+from dropscribe.children import InheritedFd, Killed, how_ended
 
 #: Far above what anything here takes; only a hang reaches it, seconds.
 LONG_S = 60.0
@@ -52,6 +55,12 @@ def _serve(pipe: Connection, file: InheritedFd) -> None:
     pipe.send((os.pread(file.fd, 100, 0), Path("/proc/self/comm").read_text(encoding="ascii").strip()))
     while (message := pipe.recv()) != "end":
         pipe.send(message)
+
+
+def _start_others(pipe: Connection) -> None:
+    """A child with children of its own, until the other end is closed."""
+    pipe.send([subprocess.Popen(["sleep", "600"]).pid for _ in range(3)])
+    pipe.poll(None)
 
 
 def _fail(pipe: Connection) -> None:
@@ -123,3 +132,31 @@ def test_a_child_that_cannot_be_started_leaves_its_end_of_the_pipe_closed() -> N
         with pytest.raises(AttributeError):
             children.spawn(lambda _: None, (theirs,), "dropscribe-test", [theirs])
         assert theirs.closed
+
+
+def test_one_wait_is_for_all_that_a_process_had_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be blocked in the kernel: a stop does not wait for one after the other."""
+    ours, theirs = multiprocessing.Pipe()
+    process = children.spawn(_start_others, (theirs,), "dropscribe-test", [theirs], spawns=True)
+    with ours:
+        assert ours.poll(LONG_S)
+        others = ours.recv()
+        with monkeypatch.context() as blocked:
+            blocked.setattr(signal, "pidfd_send_signal", lambda *_: None)
+            killed = Killed(process)
+    waits: list[float] = []
+
+    def wait(_: object, timeout: float) -> list[object]:
+        waits.append(timeout)
+        return []
+
+    with monkeypatch.context() as blocked:
+        blocked.setattr(multiprocessing.connection, "wait", wait)
+        blocked.setattr(time, "monotonic", lambda: sum(waits))
+        assert not killed.gone(5.0)
+    assert sum(waits) <= 5.0
+    for pid in others:
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + LONG_S
+    while not killed.gone(0.1):
+        assert time.monotonic() < deadline
