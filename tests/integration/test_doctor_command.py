@@ -107,7 +107,7 @@ def test_a_language_that_a_model_does_not_know_and_a_model_that_cannot_be_loaded
     assert "paraformer-mini does not know the language yue" in check.detail
     held = (HeldModel("asr", "a", "loaded", 1), HeldModel("asr", "b", "failed", 0, "it is damaged"))
     works = Check("model", Level.OK, "a with v on cpu")
-    failed = with_problems(works, problems_of(held))
+    failed = with_problems(works, problems_of([*held, *held]))  # of two devices
     assert failed.status == Level.FAIL
     assert failed.detail == "a with v on cpu; but b (asr) cannot be loaded: it is damaged"
     assert with_problems(works, problems_of(held[:1])) == works

@@ -16,7 +16,7 @@ from dropscribe.errors import EngineDiedError
 from dropscribe.escapes import readable
 from dropscribe.files import FileSignature, content_hash, readers_of
 from dropscribe.pipeline.assembly import Result
-from dropscribe.pipeline.attempt import Progress, Work, channels_of, options_of
+from dropscribe.pipeline.attempt import Outcome, Progress, Work, channels_of, options_of
 from dropscribe.pipeline.earlier_files import earlier_files
 from dropscribe.pipeline.local.stations_executor import start_executor
 from dropscribe.pipeline.problem import Problem
@@ -90,6 +90,7 @@ class OneShot:
                         channels=channels,
                     )
                 )
+            outcomes: list[Outcome] = []
             try:
                 outcomes = self._executor.turn(0.1)
                 self._executor.supervise(time.monotonic())
@@ -98,7 +99,6 @@ class OneShot:
                     yield Finished(running.pop(ticket), Problem.of(e))
                 self._executor.replace(e.reason)
                 self._executor.wait_ready(lambda: False)
-                continue
             for ticket, path in running.items():
                 state = self._executor.progress(ticket)
                 if state is not None:

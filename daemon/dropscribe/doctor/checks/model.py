@@ -84,8 +84,9 @@ def look_running(location: DatabaseLocation, setting: str) -> Check | None:
 
 
 def problems_of(held: Iterable[HeldModel]) -> list[str]:
-    """A line for each model that cannot be loaded."""
-    return [f"{m.name} ({m.role}) cannot be loaded: {m.problem}" for m in held if m.state == "failed"]
+    """A line for each model that cannot be loaded, once for several devices."""
+    failed = (f"{m.name} ({m.role}) cannot be loaded: {m.problem}" for m in held if m.state == "failed")
+    return list(dict.fromkeys(failed))
 
 
 def with_problems(check: Check, problems: Sequence[str]) -> Check:
