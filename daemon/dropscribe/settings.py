@@ -457,7 +457,8 @@ class MediaSettings(_Strict):
         None,
         ge=1,
         le=256,
-        description="Decoder processes. Default: half the cores, all but 4 where that is more, at least 2, at most 32.",
+        description="Decoder processes. Default: half the cores, all but 4 where that is more, at least 2, at most 32 for "
+        "each device.",
     )
     memory_mb: int = Field(2048, ge=256, le=1 << 24, description="Address space one decoder may use, MiB.")
     max_hours: float = Field(

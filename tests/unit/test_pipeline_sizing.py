@@ -7,6 +7,7 @@ import pytest
 from dropscribe.config import MediaSettings, Settings
 from dropscribe.pipeline import sizing
 from dropscribe.pipeline.local.arena import SLOT_S
+from dropscribe.pipeline.local.station_plans import plan_stations
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,16 @@ def test_decoders_leave_cores_for_other_processes(
     assert sizing.decoder_count(Settings()) == decoders
     assert sizing.hasher_count() == hashers
     assert sizing.lane_count() == lanes
+
+
+@pytest.mark.parametrize(("cores", "decoders"), [(16, 12), (128, 124), (512, 256)])
+def test_each_station_may_have_as_many_decoders_as_an_engine_keeps_up_with(
+    cores: int, decoders: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizing, "cores", lambda: cores)
+    assert sizing.decoder_count(Settings(), stations=8) == decoders
+    plans = plan_stations(Settings(), ["cpu"] * 8)
+    assert sum(p.settings.media.decoders or 0 for p in plans) == decoders
 
 
 def test_configured_numbers_are_used() -> None:

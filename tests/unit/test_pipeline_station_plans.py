@@ -23,6 +23,16 @@ def test_decoders_threads_and_audio_are_divided() -> None:
     assert {p.settings.service.queue_audio_s for p in (first, second)} == {300.0}
 
 
+def test_an_engine_has_no_more_threads_than_its_station_has_cpus() -> None:
+    settings = Settings.model_validate({"engine": {"device": ["cuda:0", "cuda:1"]}})
+    few, many = frozenset(range(2)), frozenset(range(2, 8))
+    plans = divide(settings, ("cuda:0", "cuda:1"), 4, 8, (few, many))
+    assert [p.settings.engine.threads for p in plans] == [2, 4]
+    settings = Settings.model_validate({"engine": {"device": ["cuda:0", "cuda:1"], "threads": 3}})
+    plans = divide(settings, ("cuda:0", "cuda:1"), 4, 8, (few, many))
+    assert [p.settings.engine.threads for p in plans] == [3, 3]
+
+
 @pytest.mark.parametrize(
     ("decoders", "cpus", "shares"),
     [
@@ -57,6 +67,7 @@ def told(lists: Mapping[str, str]) -> Callable[[str], str]:
         (("cuda:1", "cuda:0"), ALL, {"a": "0-3", "b": "4-7"}, [HIGH, LOW]),
         (("cuda:0", "cuda:1"), ALL, {"a": "0-7", "b": "0-7"}, [None, None]),
         (("cuda:0", "cuda:1"), LOW, {"a": "0-3", "b": "4-7"}, [None, None]),  # confined to one side
+        (("cuda:0", "cuda:1"), ALL, {"a": "0-1", "b": "4-5"}, [None, None]),  # half of them would do nothing
         (("cuda:0", "cuda:1"), ALL, {"a": "0-3"}, [None, None]),
         (("cuda:0", "cuda:7"), ALL, {"a": "0-3", "b": "4-7"}, [None, None]),
         (("cuda:0", "cuda:0"), ALL, {"a": "0-3", "b": "4-7"}, [None, None]),

@@ -12,7 +12,7 @@ OPEN_SEGMENT_S = 70.0
 #: Cores used by daemon, engine and hashing at full load. The others decode: decoding a compressed recording takes a
 #: core longer than recognition takes a GPU.
 OTHERS = 4
-#: Most decoders: an engine cannot keep up with more, and each takes some 30 MB.
+#: Most decoders of a station: an engine cannot keep up with more, and each takes some 30 MB.
 MOST_DECODERS = 32
 #: Most hashing threads: a disk cannot keep up with more.
 MOST_HASHERS = 16
@@ -34,10 +34,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def decoder_count(settings: Settings) -> int:
-    """Decoder processes: as configured, else half the cores or all but `OTHERS`, from 2 to `MOST_DECODERS`."""
+def decoder_count(settings: Settings, stations: int = 1) -> int:
+    """Decoder processes of all `stations` of this machine: as configured, else half the cores or all but `OTHERS`, at least 2, at
+    most `MOST_DECODERS` for each station.
+    """
     mine = cores()
-    return settings.media.decoders or min(MOST_DECODERS, max(2, mine // 2, mine - OTHERS))
+    return settings.media.decoders or min(stations * MOST_DECODERS, max(2, mine // 2, mine - OTHERS))
 
 
 def hasher_count() -> int:

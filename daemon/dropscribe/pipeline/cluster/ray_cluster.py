@@ -90,7 +90,7 @@ class StationActor:
     def _opened(self) -> HostedStation:
         if self._station is None:
             settings: Settings = pickle.loads(self._settings)
-            decoders = max(2, decoder_count(settings) // self._share)
+            decoders = max(2, decoder_count(settings, self._share) // self._share)
             media = settings.media.model_copy(update={"decoders": settings.media.decoders or decoders})
             # Ray shows the process one GPU, if the node has any.
             device = "cpu" if not os.environ.get("CUDA_VISIBLE_DEVICES") else "cuda:0"

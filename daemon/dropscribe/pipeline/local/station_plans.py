@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dropscribe.config import Settings
+from dropscribe.config import EngineSettings, Settings
 from dropscribe.engine import gpu_probe
 from dropscribe.pipeline import sizing
 from dropscribe.pipeline.local import engine_plan
@@ -25,7 +25,8 @@ CpuSet = frozenset[int] | None
 def plan_stations(settings: Settings, devices: Sequence[str]) -> tuple[StationPlan, ...]:
     """Plan a station for each device, on the CPUs and with the settings of this machine."""
     mine = frozenset(os.sched_getaffinity(0))
-    return divide(settings, devices, sizing.decoder_count(settings), len(mine), near_cpus(devices, mine))
+    decoders = sizing.decoder_count(settings, len(devices))
+    return divide(settings, devices, decoders, len(mine), near_cpus(devices, mine))
 
 
 def divide(
@@ -41,7 +42,7 @@ def divide(
             name,
             settings.model_copy(
                 update={
-                    "engine": engine,
+                    "engine": engine.model_copy(update={"threads": _threads(settings, engine, near)}),
                     "media": settings.media.model_copy(update={"decoders": share}),
                     "service": service,
                 }
@@ -50,6 +51,13 @@ def divide(
         )
         for name, engine, share, near in zip(names_of(devices), engines, shares, cpus, strict=True)
     )
+
+
+def _threads(settings: Settings, engine: EngineSettings, near: CpuSet) -> int | None:
+    """Threads of a station's engine: unless set, no more than it has CPUs."""
+    if near is None or engine.threads is None or settings.engine.threads is not None:
+        return engine.threads
+    return min(engine.threads, len(near))
 
 
 def names_of(devices: Sequence[str]) -> list[str]:
@@ -80,7 +88,10 @@ def near_cpus(
     addresses: Callable[[], Sequence[str]] = gpu_probe.gpu_addresses,
     read: Callable[[str], str] = lambda path: Path(path).read_text(encoding="ascii"),
 ) -> list[CpuSet]:
-    """CPUs near each device, of those that this process may use; None for all where they do not differ, or are not known."""
+    """CPUs near each device, of those that this process may use.
+
+    None for all where they do not differ or are not known, or where some are near no device: no station would use these.
+    """
     everywhere: list[CpuSet] = [None] * len(devices)
     if not all(device.startswith("cuda:") for device in devices) or len(set(devices)) < 2:
         return everywhere
@@ -89,7 +100,7 @@ def near_cpus(
         near = [cpus_of(read(_NEAR.format(found[int(d.partition(":")[2])]))) & mine for d in devices]
     except (OSError, ValueError, IndexError):
         return everywhere
-    if len(set(near)) == 1 or any(len(cpus) < _FEWEST_CPUS for cpus in near):
+    if len(set(near)) == 1 or any(len(cpus) < _FEWEST_CPUS for cpus in near) or mine.difference(*near):
         return everywhere
     return list(near)
 
