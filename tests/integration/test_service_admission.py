@@ -201,12 +201,15 @@ def test_renamed_recordings_among_others_keep_their_jobs(desk: Desk) -> None:
     shutil.copy2(first[3].path, copy.path)
     copy = replace(copy, signature=FileSignature.of(copy.path.stat()))
     desk.take(*again, copy, desk.arrival("new.wav", b"another"))
-    wait_until(lambda: len(desk.ledger.jobs(state=None, folder=None, since=None, limit=9)) == 6, "two more")
-    now = {j.recording: j.id for j in desk.ledger.jobs(state=None, folder=None, since=None, limit=9)}
+    names = {first[3].path, copy.path, desk.inbox / "new.wav", *(a.path for a in again)}
+
+    def now() -> dict[Path, int]:
+        return {j.recording: j.id for j in desk.ledger.jobs(state=None, folder=None, since=None, limit=9)}
+
+    wait_until(lambda: now().keys() == names, "three have another name, and two are new")
     for arrival in first[:3]:
-        assert now[arrival.path.with_name(f"new-{arrival.path.name}")] == jobs[arrival.path]
-    assert now[first[3].path] == jobs[first[3].path]
-    assert now.keys() - {a.path for a in again} == {first[3].path, copy.path, desk.inbox / "new.wav"}
+        assert now()[arrival.path.with_name(f"new-{arrival.path.name}")] == jobs[arrival.path]
+    assert now()[first[3].path] == jobs[first[3].path]
 
 
 def test_a_stop_leaves_skipped_files_to_the_next_start(desk: Desk) -> None:
