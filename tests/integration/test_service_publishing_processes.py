@@ -210,6 +210,23 @@ def test_a_lane_makes_progress_while_processes_render(bench: Bench, monkeypatch:
     assert len(marks) >= 5
 
 
+def test_a_process_that_does_not_read_a_long_message_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "LONGEST_S", 1.0)
+    monkeypatch.setattr(teams, "_END_S", 0.1)
+    bench = Bench(tmp_path)
+    for pid in bench.processes():
+        os.kill(pid, signal.SIGSTOP)
+    said = talk()
+    long = replace(said, segments=tuple(replace(said.segments[0], index=i) for i in range(20_000)))
+    here = FileMaker(ThreadPoolExecutor(1), _watch)
+    with bench.makers.team(1, here, _watch, lambda: None) as team:
+        assert isinstance(team.render([Order(long, ("txt",), OPTIONS, "", rows=False)])[0], Made)
+    assert len(bench.processes()) == 1
+    bench.makers.close()
+
+
 def test_after_an_error_no_answer_is_taken_for_that_to_another_question(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import select
+import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +27,7 @@ SHARE = 4
 _END_S = 1.0
 #: Interval of looking at the clock while transcripts are rendered, seconds.
 _LOOK_S = 1.0
+_TOO_LONG = "took too long and was stopped"
 
 
 class Child:
@@ -37,6 +41,9 @@ class Child:
         except BaseException:
             self._pipe.close()
             raise
+        # A process that reads nothing, as one that is stopped, must not keep who asks it for ever.
+        with socket.socket(fileno=os.dup(self._pipe.fileno())) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(LONGEST_S), 0))
         self._ready = False
         #: Latest news of it, or of the lane that uses it, monotonic seconds; read by any thread.
         self.news_at = time.monotonic()
@@ -64,7 +71,7 @@ class Child:
         return self._ready
 
     def ask(self, step: str, argument: Sequence[Order] | Sequence[Placing]) -> None:
-        """Let it do a step of `FileMaker`. Raises OSError if it is gone."""
+        """Let it do a step of `FileMaker`. Raises OSError if it is gone, BlockingIOError if it does not read for `LONGEST_S`."""
         self.news_at = time.monotonic()
         # Not `send`, whose pickler takes three times as long.
         self._pipe.send_bytes(pickle.dumps((step, argument)))
@@ -161,6 +168,8 @@ class Team:
                     continue
                 try:
                     process.ask(step, share)
+                except BlockingIOError:
+                    self._drop(process, _TOO_LONG)
                 except OSError:
                     self._drop(process)
                 else:
@@ -203,7 +212,7 @@ class Team:
                 if time.monotonic() - process.news_at >= longest_s:
                     poll.unregister(fd)
                     del waiting[fd]
-                    self._drop(process, "took too long and was stopped")
+                    self._drop(process, _TOO_LONG)
         return answers
 
     def _drop(self, process: Child, why: str = "") -> None:
