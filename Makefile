@@ -42,15 +42,21 @@ $(RUNS): pyproject.toml constraints.txt requirements.txt systemd/make-environmen
 # Bytecode of 19,000 modules is not made in advance, which takes a minute: of most of them the tests use nothing.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-# The largest other packages of the tests, none of which torch needs: unpacked beside torch, on another processor.
-LARGE := av llvmlite matplotlib modelscope numba playwright pyarrow ray scikit-learn scipy transformers
+# All packages of the tests, of which the largest are unpacked by one process and the others by another at the same time. Their
+# versions are known, so nothing has to be resolved, which would take as long again.
+PINNED := $(shell sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' constraints.txt)
+LARGE := $(filter av==% llvmlite==% matplotlib==% modelscope==% numba==% playwright==% pyarrow==% ray==% scipy==% \
+  transformers==%,$(PINNED))
+OTHERS := $(filter-out $(TORCH) $(LARGE),$(PINNED))
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'python3 (3.11 or newer) is not installed' >&2; exit 1; }
 	@test -x $(BIN)/python || '$(PYTHON)' -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	$(INSTALL) '$(TORCH)' & torch=$$!; $(INSTALL) --no-deps $(LARGE) || { wait; exit 1; }; wait $$torch
-	$(INSTALL) -e '.[dev]'
+	@echo 'installing $(words $(PINNED)) packages'
+	@{ $(INSTALL) --no-deps '$(TORCH)' && $(INSTALL) --no-deps $(LARGE); } & large=$$!; \
+	$(INSTALL) --no-deps $(OTHERS) || { wait; exit 1; }; wait $$large
+	@$(INSTALL) --no-build-isolation -e '.[dev]'
 	@touch $@ $(RUNS)
 
 run: $(RUNS)
