@@ -249,9 +249,6 @@ class PublishingLostError(DropscribeError):
     usual_operation = "publish"
     usual_remedy = "nothing to do: it is published again"
 
-    def __init__(self, reason: str = "the process that wrote it ended", *, path: Path | None = None) -> None:
-        super().__init__(reason, path=path)
-
 
 class LostSegmentError(DropscribeError):
     """The engine returned no hypothesis for a speech segment: the job fails, since its text would be incomplete."""

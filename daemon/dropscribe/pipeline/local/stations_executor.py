@@ -25,6 +25,7 @@ from dropscribe.pipeline.local.child_station import ChildLink, StationPlan
 from dropscribe.pipeline.local.engine_supervisor import MOST_FAILED_STARTS, SLICE_S
 from dropscribe.pipeline.local.local_executor import LocalExecutor
 from dropscribe.pipeline.local.station_plans import plan_stations
+from dropscribe.pipeline.problem import Problem
 from dropscribe.pipeline.station import State
 from dropscribe.pipeline.stations.losses import Losses
 from dropscribe.pipeline.stations.placement import Placement
@@ -272,7 +273,8 @@ class StationsExecutor:
         station = place.station
         for work, outcome in station.take():
             self._placement.ended(work.ticket)
-            self._losses.recognised(work.path)
+            if not isinstance(outcome.end, Problem):
+                self._losses.recognised(work.path)
             self._outcomes.append(outcome)
         station.tend(now)
         self._restarts += station.take_restarts()

@@ -151,7 +151,7 @@ class Team:
                 for process, answers in self._asked("write", shares, None, answered).items():
                     written |= {p.job_id: one for p, one in zip(shares[process], answers, strict=True)}
         written |= {p.job_id: one for p, one in zip(here, self._here.write(here), strict=True)}
-        return [written.get(one.job_id, PublishingLostError(path=_path_of(one))) for one in placings]
+        return [written.get(one.job_id, _lost(one)) for one in placings]
 
     def _asked(
         self,
@@ -218,6 +218,10 @@ class Team:
     def _drop(self, process: Child, why: str = "") -> None:
         self._processes.remove(process)
         self._lost(process, why)
+
+
+def _lost(placing: Placing) -> PublishingLostError:
+    return PublishingLostError("the process that wrote it ended", path=_path_of(placing))
 
 
 def _path_of(placing: Placing) -> Any:
