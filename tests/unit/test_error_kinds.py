@@ -20,7 +20,7 @@ def kinds(kind: type[DropscribeError] = DropscribeError) -> Iterator[type[Dropsc
         yield from kinds(inner)
 
 
-@pytest.mark.parametrize("kind", sorted(set(kinds()), key=lambda k: k.__name__))
+@pytest.mark.parametrize("kind", sorted(set(kinds()), key=str))
 def test_an_error_that_arrives_from_another_process_is_the_same(kind: type[DropscribeError]) -> None:
     made = kind("no space left", operation="write", path=Path("/in/a.txt"), remedy="make room")
     arrived = pickle.loads(pickle.dumps(made))
