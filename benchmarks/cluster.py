@@ -115,8 +115,8 @@ class PacedExecutor:
         del ticket
         return ()
 
-    def supervise(self, now: float) -> None:
-        del now
+    def supervise(self) -> None:
+        pass
 
     def abandon(self) -> list[int]:
         return []

@@ -54,7 +54,7 @@ class Bench:
 
     def turn(self) -> None:
         outcomes = self.executor.turn(TURN_S)
-        self.executor.supervise(time.monotonic())
+        self.executor.supervise()
         for outcome in outcomes:
             assert outcome.ticket not in self.ended, "each attempt ends once"
             self.ended[outcome.ticket] = outcome

@@ -45,8 +45,7 @@ class Engine(InstantExecutor):
         self._ended = bool(ended)
         return ended
 
-    def supervise(self, now: float) -> None:
-        del now
+    def supervise(self) -> None:
         if self.hangs and self._ended:
             self.hangs = False
             raise DeviceFailedError("it hung", operation="recognise")

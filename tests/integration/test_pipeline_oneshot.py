@@ -19,8 +19,8 @@ class HungOnce(InstantExecutor):
 
     hangs = True
 
-    def supervise(self, now: float) -> None:
-        super().supervise(now)
+    def supervise(self) -> None:
+        super().supervise()
         if self.hangs and self.recognised:
             self.hangs = False
             raise DeviceFailedError("it hung", operation="recognise")

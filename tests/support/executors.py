@@ -75,8 +75,8 @@ class InstantExecutor:
         del ticket
         return ()
 
-    def supervise(self, now: float) -> None:
-        del now
+    def supervise(self) -> None:
+        pass
 
     def abandon(self) -> list[int]:
         tickets = [work.ticket for work in self._under_way]

@@ -1,7 +1,6 @@
 """Interface of the engine for the service: four methods and frozen messages.
 
-A *stream* is one attempt at one
-recording: its blocks are passed to `submit`, its events are returned by `results`.
+A *stream* is one attempt at one recording: its blocks are passed to `submit`, its events are returned by `results`.
 
 Contract, tested by `tests/contract/test_engine.py` for every implementation:
 

@@ -72,11 +72,8 @@ class Executor(Attempts, Protocol):
         Raises EngineError if the engine cannot be started, EngineDiedError if it dies at every start.
         """
 
-    def supervise(self, now: float) -> None:
-        """Replace engine processes that died or hang while others continue; call it after each turn.
-
-        `now`: monotonic seconds. Raises EngineDiedError if no engine process can continue.
-        """
+    def supervise(self) -> None:
+        """Raise EngineDiedError if no engine process can continue; call it after each turn."""
 
     def abandon(self) -> list[int]:
         """Discard all attempts in progress after the engine was lost; returns their tickets."""

@@ -93,7 +93,7 @@ class OneShot:
             outcomes: list[Outcome] = []
             try:
                 outcomes = self._executor.turn(0.1)
-                self._executor.supervise(time.monotonic())
+                self._executor.supervise()
             except EngineDiedError as e:
                 for ticket in self._executor.abandon():
                     yield Finished(running.pop(ticket), Problem.of(e))

@@ -267,7 +267,7 @@ class Daemon:
                 wait_s = TURN_S if kept else HOUSEKEEPING_S
                 self._dispatcher.turn(wait_s, wake, claiming=not stopping and not draining)
                 self._signals.drain()
-                self._executor.supervise(time.monotonic())
+                self._executor.supervise()
             except EngineDiedError as e:
                 if not self._replace_engine(e):
                     return

@@ -186,25 +186,17 @@ class ClusterExecutor:
 
     def progress(self, ticket: int) -> Progress | None:
         """See `Executor`."""
-        given = self._placement.given(ticket)
-        if given is not None:
-            return given.progress
-        return Progress(0, 0, None) if any(w.ticket == ticket for w, _ in self._moving) else None
+        return self._placement.progress(ticket, waits=self._waits(ticket))
 
     def heard(self, ticket: int) -> Heard | None:
         """See `Executor`."""
-        given = self._placement.given(ticket)
-        if given is not None:
-            return given.heard or Heard(given.since, 0, 0, None)
-        waits = any(w.ticket == ticket for w, _ in self._moving)
-        return Heard(self._clock(), 0, 0, None) if waits else None
+        return self._placement.heard(ticket, self._clock(), waits=self._waits(ticket))
 
     def texts(self, ticket: int) -> tuple[str, ...]:
         """See `Executor`."""
-        given = self._placement.given(ticket)
-        return () if given is None else given.texts
+        return self._placement.texts(ticket)
 
-    def supervise(self, now: float) -> None:
+    def supervise(self) -> None:
         """See `Executor`: each turn does it."""
 
     def abandon(self) -> list[int]:
@@ -244,6 +236,9 @@ class ClusterExecutor:
         """Give an attempt to a station that has not tried it; False if none has room."""
         now = self._clock()
         return self._placement.start(work, tried, lambda station: not self._sees(station, work, now))
+
+    def _waits(self, ticket: int) -> bool:
+        return any(w.ticket == ticket for w, _ in self._moving)
 
     def _sees(self, station: RemoteStation, work: Work, now: float) -> bool:
         return self._blind.get((station.name, work.folder), 0.0) <= now

@@ -91,9 +91,8 @@ class LocalExecutor:
         """See `Executor`."""
         return self._pump.texts(ticket)
 
-    def supervise(self, now: float) -> None:
+    def supervise(self) -> None:
         """See `Executor`."""
-        del now
         self._supervisor.expect_progress(self._pump.engine_idle_s())
 
     def abandon(self) -> list[int]:

@@ -188,24 +188,17 @@ class StationsExecutor:
 
     def progress(self, ticket: int) -> Progress | None:
         """See `Executor`."""
-        given = self._placement.given(ticket)
-        if given is not None:
-            return given.progress
-        return Progress(0, 0, None) if self._waits(ticket) else None
+        return self._placement.progress(ticket, waits=self._waits(ticket))
 
     def heard(self, ticket: int) -> Heard | None:
         """See `Executor`."""
-        given = self._placement.given(ticket)
-        if given is not None:
-            return given.heard or Heard(given.since, 0, 0, None)
-        return Heard(self._clock(), 0, 0, None) if self._waits(ticket) else None
+        return self._placement.heard(ticket, self._clock(), waits=self._waits(ticket))
 
     def texts(self, ticket: int) -> tuple[str, ...]:
         """See `Executor`."""
-        given = self._placement.given(ticket)
-        return () if given is None else given.texts
+        return self._placement.texts(ticket)
 
-    def supervise(self, now: float) -> None:
+    def supervise(self) -> None:
         """See `Executor`: each turn does it, and each station supervises its own engine."""
 
     def abandon(self) -> list[int]:

@@ -97,7 +97,7 @@ class Pace:
 
 
 class HostedStation:
-    """A station at a node. Its methods may be called on any thread."""
+    """A station, at the other end of its link. Its methods may be called on any thread."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class HostedStation:
                 ended = [_packed(outcome) for outcome in executor.turn(wait_s, (self._bell,))]
                 for outcome in ended:
                     self._begun.pop(outcome.ticket, None)
-                executor.supervise(time.monotonic())
+                executor.supervise()
             except EngineDiedError as e:
                 ended += self._lost(executor, e)
                 # First, because the end of an engine that hangs takes long: it gets no further work meanwhile.

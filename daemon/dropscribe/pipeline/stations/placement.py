@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterable
 
-from dropscribe.pipeline.attempt import Work
+from dropscribe.pipeline.assembly import Heard
+from dropscribe.pipeline.attempt import Progress, Work
 from dropscribe.pipeline.stations.remote_station import Given, RemoteStation
 
 #: Pause of the daemon after which silence of stations is its own fault, seconds.
@@ -89,7 +90,26 @@ class Placement:
         """Note that its station does not have an attempt any more."""
         self._of.pop(ticket, None)
 
-    def given(self, ticket: int) -> Given | None:
+    def progress(self, ticket: int, *, waits: bool) -> Progress | None:
+        """See `Attempts`; `waits`: the attempt waits for a station."""
+        given = self._given(ticket)
+        if given is not None:
+            return given.progress
+        return Progress(0, 0, None) if waits else None
+
+    def heard(self, ticket: int, now: float, *, waits: bool) -> Heard | None:
+        """See `Attempts` and `progress`; `now`: monotonic seconds."""
+        given = self._given(ticket)
+        if given is not None:
+            return given.heard or Heard(given.since, 0, 0, None)
+        return Heard(now, 0, 0, None) if waits else None
+
+    def texts(self, ticket: int) -> tuple[str, ...]:
+        """See `Attempts`."""
+        given = self._given(ticket)
+        return () if given is None else given.texts
+
+    def _given(self, ticket: int) -> Given | None:
         """What is known of an attempt in progress; None if no station has it."""
         station = self._of.get(ticket)
         return None if station is None else station.given(ticket)

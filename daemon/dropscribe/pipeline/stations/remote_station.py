@@ -129,11 +129,6 @@ class RemoteStation:
         """True once it is lost or refused."""
         return self.report.state in {State.LOST, State.REFUSED}
 
-    @property
-    def tickets(self) -> list[int]:
-        """Attempts in progress."""
-        return list(self._given)
-
     def room(self) -> int:
         """Number of attempts that can be started now."""
         if self.state is not State.READY:

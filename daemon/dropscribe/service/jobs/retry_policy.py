@@ -84,7 +84,7 @@ def decide(
             return Again(now + wait_s, refund=True, isolate=True, killed=Killed.ALONE)
         case FaultKind.NODE | FaultKind.PUBLISHING:
             # Nothing speaks against the recordings that a lost machine worked on. The executor of a cluster suspects one that
-            # lost several. What a lost process was writing is written by the daemon itself, until there is another process.
+            # lost several. What a lost process was writing is written by another one, or by the daemon where none is left.
             return Again(now, refund=True, isolate=False)
         case FaultKind.ENGINE | FaultKind.DEVICE:
             # With several recordings in the engine the cause is unknown: each is tried again alone.

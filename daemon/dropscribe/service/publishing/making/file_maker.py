@@ -81,6 +81,11 @@ class Placing:
     #: Start of the attempt, epoch seconds, if a timing log is to be made afterwards.
     log_from: float | None = None
 
+    @property
+    def path(self) -> Path:
+        """Path of one of the files, for messages; the root if there are none."""
+        return next((target.path for target in self.targets.values()), self.root)
+
 
 class Written(NamedTuple):
     """Files of a job are on disk under their names."""
@@ -148,7 +153,7 @@ class FileMaker:
                     else:
                         placed.append((placing, ended.result()))
             # Once for all jobs: each sync takes the disk milliseconds.
-            with self._watch(_path_of(placings[0])):
+            with self._watch(placings[0].path):
                 publication.sync([one for _, one in placed])
             seconds = time.perf_counter() - began
             for placing, one in placed:
@@ -167,7 +172,7 @@ class FileMaker:
         return Made(made, rows, language, seconds)
 
     def _place(self, part: Sequence[Placing], publication: Publication) -> list[Future[Placed]]:
-        with self._watch(_path_of(part[0])) as answered:
+        with self._watch(part[0].path) as answered:
             return publication.place_each([self._pending(one) for one in part], answered)
 
     def _pending(self, placing: Placing) -> list[PendingFile]:
@@ -195,10 +200,6 @@ def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript
     """Transcript with a stage added to its timings."""
     timings = replace(transcript.timings, seconds=(*transcript.timings.seconds, (stage, seconds)))
     return replace(transcript, timings=timings)
-
-
-def _path_of(placing: Placing) -> Path:
-    return next((target.path for target in placing.targets.values()), placing.root)
 
 
 def _answer(step: Callable[[], Written]) -> Written | Exception:

@@ -147,7 +147,7 @@ class Team:
         written: dict[int, Written | Exception] = {}
         if shares:
             first = next(iter(shares.values()))[0]
-            with self._watch(next((t.path for t in first.targets.values()), first.root)) as answered:
+            with self._watch(first.path) as answered:
                 for process, answers in self._asked("write", shares, None, answered).items():
                     written |= {p.job_id: one for p, one in zip(shares[process], answers, strict=True)}
         written |= {p.job_id: one for p, one in zip(here, self._here.write(here), strict=True)}
@@ -221,8 +221,4 @@ class Team:
 
 
 def _lost(placing: Placing) -> PublishingLostError:
-    return PublishingLostError("the process that wrote it ended", path=_path_of(placing))
-
-
-def _path_of(placing: Placing) -> Any:
-    return next((target.path for target in placing.targets.values()), placing.root)
+    return PublishingLostError("the process that wrote it ended", path=placing.path)
