@@ -1,11 +1,11 @@
 """Measure the ledger's calls with years of history, each a transaction on disk as in the daemon.
 
-    .venv/bin/python benchmarks/history.py [--jobs 1000000] [--segments 3] [--calls 1000] [--database FILE | --postgresql]
+    .venv/bin/python benchmarks/history.py [--jobs 1000000] [--segments 3] [--calls 1000] [--database FILE-OR-URL | --postgresql]
         [--out FILE.json]
 
 First --jobs finished recordings are inserted (some 2,000 per second; 4.5 KB each) into a database in a temporary
-folder, or in FILE, which is kept and reused by the next run, or in a database of Debian's PostgreSQL, which is started with
-its default settings and reached by its socket. Of a hundred, one failed, one was removed, two are
+folder, or in FILE, which is kept and reused by the next run, as is a database at URL, or in a database of Debian's PostgreSQL,
+which is started with its default settings and reached by its socket. Of a hundred, one failed, one was removed, two are
 copies. Then each call is measured separately, with median, 99th percentile and maximum in ms:
 
 - admit, claim, intend (5 files), finish (3 segments): one recording per call, each a synced commit;
@@ -220,21 +220,25 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--batch", type=int, default=64)
     database = parser.add_mutually_exclusive_group()
-    database.add_argument("--database", type=Path, help="made where it is not there, kept, and used again")
+    database.add_argument(
+        "--database",
+        type=Path,
+        help="made where it is not there, kept, and used again; or an address of PostgreSQL",
+    )
     database.add_argument("--postgresql", action="store_true", help="a database of a PostgreSQL of its own")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dropscribe-history-")))
-        location = DatabaseLocation(options.database or folder / "jobs.db")
+        location = DatabaseLocation.of(options.database or folder / "jobs.db")
         if options.postgresql:
             server = Server(durable=True)
             stack.callback(server.stop)
             location = DatabaseLocation(folder / "jobs", server.database())
-        measured = _measure(location, options)
+        measured = _measure(location, folder, options)
     surroundings.report("history", options, measured)
 
 
-def _measure(location: DatabaseLocation, options: Any) -> dict[str, Any]:
+def _measure(location: DatabaseLocation, folder: Path, options: Any) -> dict[str, Any]:
     ledger = open_ledger(location, by_server_clock=False)
     there = sum(ledger.counts().values())
     filling = filled_ledger.fill(ledger, max(0, options.jobs - there), first=there, segments=options.segments)
@@ -242,7 +246,7 @@ def _measure(location: DatabaseLocation, options: Any) -> dict[str, Any]:
     if location.server:
         # As the server itself does it, a minute later.
         _query(location, "ANALYZE")
-    disk = Disk(location.file.with_name("disk-alone"))
+    disk = Disk(folder / "disk-alone" if location.server else location.file.with_name("disk-alone"))
     groups = {
         "steps": steps(disk, ledger, there, options.calls, options.backlog),
         "batches": batches(

@@ -119,6 +119,29 @@ def test_a_file_in_a_shared_folder_is_one_recording_and_its_files_are_known_to_b
     assert [k.path for k in a.known(HERE)] == [str(HERE / "a.wav")]
 
 
+def test_jobs_of_a_host_are_those_that_it_has_taken_and_those_in_its_folders(
+    hosts: tuple[Ledger, Ledger, Ledger],
+) -> None:
+    a, b, c = hosts
+    a.admit([admission(path=HERE / f"{n}.wav", folder=HERE, sha256=f"sha{n}") for n in range(2)], 50.0)
+    for content, ledger in zip("abc", hosts, strict=True):
+        ledger.admit([admission("own.wav", content)], 51.0)
+    (claim,) = b.claim("b/box:1", 1, 100.0, LEASE_S, allow_isolated=False)
+    assert claim.path == THERE / "0.wav"
+    assert b.finish([finish_of(claim, "words")], 102.0) == []
+    assert claimed(c, "") == [FOLDER / "own.wav"]
+
+    def of(host: str) -> set[tuple[str, str | None]]:
+        return {(str(j.recording), j.host) for j in a.find_jobs(JobFilter(host=host)).jobs}
+
+    assert of("a") == {("/srv/drop/own.wav", None)}, (
+        "it has taken nothing, and the shared one may be anybody's"
+    )
+    assert of("b") == {("/mnt/nas/0.wav", "b"), ("@b:/srv/drop/own.wav", None)}
+    assert of("") == {("@:/srv/drop/own.wav", "")}
+    assert of("d") == set()
+
+
 def test_a_copy_on_a_host_that_is_off_does_not_block_another_host(
     hosts: tuple[Ledger, Ledger, Ledger],
 ) -> None:

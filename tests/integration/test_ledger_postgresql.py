@@ -27,10 +27,12 @@ from dropscribe.errors import (
 from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sql.bulk import PARAMETERS
 from dropscribe.ledger.sql.postgresql.dump import dump
+from dropscribe.ledger.sql.postgresql.functions import FUNCTIONS
 from dropscribe.ledger.sql.postgresql.lock import WRITING
 from dropscribe.ledger.sql.schema import HEAD, metadata
+from dropscribe.ledger.sql.search import transcripts
+from dropscribe.ledger.sql.search.terms import containing
 from tests.support.ledgers import admission, claim_all, query, transcribed
 from tests.support.postgresql import Server
 
@@ -51,6 +53,29 @@ _OF_0012 = {
     "uq_skips_path_raw_code": "CREATE UNIQUE INDEX ON skips (path_raw, code)",
     "uq_pauses_folder_raw_draining": "CREATE UNIQUE INDEX ON pauses (folder_raw, draining)",
 }
+#: Turns the newest tables into those of 0014.
+_BEFORE_0015 = (
+    "DROP INDEX ix_segments_terms",
+    "DROP FUNCTION segment_terms(text), segment_query(text)",
+    "CREATE INDEX ix_segments_text ON segments USING gin (text gin_trgm_ops)",
+    "DROP TRIGGER jobs_inserted ON jobs",
+    "DROP TRIGGER jobs_ended ON jobs",
+    "DROP TRIGGER stages_inserted ON stage_timings",
+    "DROP FUNCTION jobs_inserted(), jobs_ended(), stages_inserted()",
+    *(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+        for name in ("jobs_inserted", "jobs_changed", "jobs_ended", "stages_inserted")
+    ),
+    *(
+        f"CREATE TRIGGER {name} {event} FOR EACH ROW EXECUTE FUNCTION {name}()"
+        for name, event in {
+            "jobs_inserted": "AFTER INSERT ON jobs",
+            "jobs_changed": "BEFORE UPDATE ON jobs",
+            "jobs_ended": "AFTER UPDATE ON jobs",
+            "stages_inserted": "AFTER INSERT ON stage_timings",
+        }.items()
+    ),
+)
 
 
 @pytest.fixture
@@ -84,6 +109,13 @@ def test_a_database_of_a_past_schema_is_dumped_and_upgraded(
     """From the first schema that was ever on PostgreSQL, 0012."""
     indexes = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1"
     fresh = query(there, indexes)
+    triggers = (
+        "SELECT tgname, pg_get_triggerdef(t.oid) AS made, prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = tgfoid "
+        "WHERE NOT tgisinternal ORDER BY 1"
+    )
+    totals = query(there, triggers)
+    for statement in _BEFORE_0015:
+        query(there, statement)
     query(there, "DROP INDEX ix_jobs_folder, ix_recordings_path_start, ix_skips_path_raw")
     for name, made in _OF_0012.items():
         query(there, f"DROP INDEX {name}")
@@ -107,6 +139,7 @@ def test_a_database_of_a_past_schema_is_dumped_and_upgraded(
     assert not copy.with_name(f"{copy.name}.tmp").exists()
     assert query(there, "SELECT version_num FROM alembic_version") == [{"version_num": HEAD}]
     assert query(there, indexes) == fresh
+    assert query(there, triggers) == totals
     restored = DatabaseLocation(there.file, postgresql.database(with_tables=False))
     subprocess.run(["pg_restore", "--exit-on-error", f"--dbname={restored.server}", copy], check=True)
     assert query(restored, "SELECT version_num FROM alembic_version") == [{"version_num": "0012"}]
@@ -180,12 +213,45 @@ def test_a_claim_does_not_read_a_backlog_again_for_each_job_if_statistics_do_not
     assert max(read) < BACKLOG * 10
 
 
-def test_a_recording_with_more_segments_than_a_statement_can_have(opened: Ledger) -> None:
-    words = [f"{n} %s %(x)s 50%" for n in range(PARAMETERS // 4)]
+def test_a_rare_search_of_any_length_is_by_the_index(
+    there: DatabaseLocation, opened: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcripts, "WINDOW", 4)
+    rare = transcribed(opened, "青海湖见 X9Y 9% it's \\ σας")
+    other = transcribed(opened, "会议", name="b.wav")
+    query(
+        there,
+        "INSERT INTO segments (job_id, idx, start_ms, end_ms, text, tokens) "
+        f"SELECT {other}, n, n, n, '会议' || n, '[]' FROM generate_series(1, 6000) AS n",
+    )
+    # As the server itself does it, a minute later.
+    query(there, "SELECT gin_clean_pending_list('ix_segments_terms')")
+    query(there, "ANALYZE segments")
+    for text in ("湖", "青海", "青海湖", "海湖见", "X9", "x9y", "9%", "t's", "'s", "\\", "ΣΑΣ"):
+        assert [hit.job_id for hit in opened.search(text)] == [rare], text
+        sought, pattern = (
+            sa.literal(t).compile(compile_kwargs={"literal_binds": True}) for t in (text, containing(text))
+        )
+        plan = query(
+            there, f"EXPLAIN {FUNCTIONS['segments_with']('', f'{sought}', f'{pattern}')}".replace("%", "%%")
+        )
+        assert "ix_segments_terms" in str(plan), text
+
+
+def test_texts_that_a_statement_or_a_copy_could_take_for_something_else(opened: Ledger) -> None:
+    words = [
+        "50% %s %(x)s",
+        r"\N \. \\ \t",
+        "a tab\tand a line\n",
+        'it\'s "quoted"',
+        "",
+        *map(str, range(2_000)),
+    ]
     job = transcribed(opened, *words)
     found = opened.stored_result(job)
     assert found is not None
     assert [s.text for s in found.segments] == words
+    assert opened.search(r"\. \\")[0].segment == 1
 
 
 def test_a_database_that_was_replaced_is_not_written_to(there: DatabaseLocation, opened: Ledger) -> None:

@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument("--mirror", default=MIRROR)
     parser.add_argument("--bind", type=Path, action="append", default=[], help="a file or folder of pip")
     parser.add_argument("--build", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--postgresql", action="store_true", help="with driver and clients of PostgreSQL")
     options = parser.parse_args()
     # Without the rights and file systems that a container engine has.
     os.environ |= {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
@@ -71,7 +72,7 @@ def main() -> int:
             base = options.root or Path(folder) / "base"
             make(base, ("ca-certificates",), options.mirror)
             report.step("a bare Debian")
-            attempt(base, options.bind, options.build, report)
+            attempt(base, options.bind, options.build, report, postgresql=options.postgresql)
             if options.build == "cpu" and shutil.which("podman") and shutil.which("podman-compose"):
                 attempt_compose(Path(folder), report)
             else:
@@ -85,7 +86,7 @@ def main() -> int:
     return 0
 
 
-def attempt(base: Path, binds: list[Path], build: str, report: Report) -> None:
+def attempt(base: Path, binds: list[Path], build: str, report: Report, *, postgresql: bool) -> None:
     """Build the base, the image of the Containerfile, and use it."""
     scratch = buildah("from", "scratch")
     try:
@@ -97,6 +98,8 @@ def attempt(base: Path, binds: list[Path], build: str, report: Report) -> None:
     shown = [f"--volume={p}:{p}:ro" for p in binds]
     file = str(CONTAINER / "Containerfile")
     arguments = [f"--build-arg=BASE={BASE}", f"--build-arg=BUILD={build}", *shown, "-f", file, "-t", IMAGE]
+    if postgresql:
+        arguments.append("--build-arg=POSTGRESQL=yes")
     buildah("build", "--format=docker", *arguments, str(ROOT))
     settings = json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"]
     if (settings["Entrypoint"], settings["Cmd"], settings["User"]) != (["dropscribe"], ["run"], "1000:1000"):
@@ -109,6 +112,11 @@ def attempt(base: Path, binds: list[Path], build: str, report: Report) -> None:
         report.step("the image", f"{size.stdout.split()[0]} MB")
         buildah("copy", "--quiet", "--chmod=644", used, str(SAMPLE), "/sample.wav")
         report.step("a recording is dropped", buildah("run", used, "--", "/bin/sh", "-ec", DROP))
+        if postgresql:
+            client = buildah(
+                "run", used, "--", "/bin/sh", "-ec", "python -c 'import psycopg' && pg_dump --version"
+            )
+            report.step("PostgreSQL", client)
     finally:
         buildah("rm", used)
 

@@ -95,6 +95,20 @@ def test_the_container_is_configured_for_its_own_folders() -> None:
     assert cuda["services"].keys() == compose["services"].keys()
 
 
+def test_a_container_for_postgresql_has_its_driver_and_its_clients() -> None:
+    """Each stage knows the argument, by which both are installed together or not at all."""
+    folder = ROOT / "packaging/container"
+    build, final = (folder / "Containerfile").read_text(encoding="utf-8").split("FROM ${BASE}")[1:]
+    assert "\nARG POSTGRESQL=\n" in build
+    assert "\nARG POSTGRESQL=\n" in final
+    assert re.search(
+        r"""\[ -z "\$\{POSTGRESQL\}" \][^#]*-c /src/constraints.txt 'psycopg\[binary\]'""", build
+    )
+    assert "${POSTGRESQL:+postgresql-client}" in final
+    compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))
+    assert compose["services"]["dropscribe"]["build"]["args"]["POSTGRESQL"] == "${POSTGRESQL:-}"
+
+
 def test_the_scripts_of_the_debian_package_stop_all_units() -> None:
     script = (ROOT / "packaging/deb/prerm").read_text(encoding="utf-8")
     for unit in (ROOT / "systemd").iterdir():

@@ -44,6 +44,8 @@ class JobFilter:
     longest_s: float | None = None
     #: The reason code; if no job has it, a part of the reason.
     reason: str | None = None
+    #: Name of the host that has taken it last, or in whose own folder it is; "" for the host without a name.
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

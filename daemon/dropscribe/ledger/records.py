@@ -345,6 +345,8 @@ class JobSummary:
     supersedes: int | None = None
     #: Jobs with a higher one are claimed first.
     priority: int = 0
+    #: Name of the host that has taken it last, "" for one without a name; None if nobody has, or its attempts are removed.
+    host: str | None = None
 
     @property
     def held(self) -> bool:

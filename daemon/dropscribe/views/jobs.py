@@ -117,7 +117,7 @@ def job_document(
 ) -> dict[str, Any]:
     """One job: id, state, held, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code, reason,
-    remedy, reference, version, supersedes, priority, waits_for {folder, code, reason, until}, progress {stage, position_ms, duration_ms, elapsed_s} (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
+    remedy, reference, version, supersedes, priority, host, waits_for {folder, code, reason, until}, progress {stage, position_ms, duration_ms, elapsed_s} (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
     claims, interrupted attempts and refunded ones are not counted.
     """
     return {
@@ -148,6 +148,7 @@ def job_document(
         "version": job.version,
         "supersedes": job.supersedes,
         "priority": job.priority,
+        "host": job.host,
         "waits_for": None if wait is None else wait.document(),
         "progress": None
         if progress is None

@@ -78,6 +78,14 @@ Reason = Annotated[
         "--reason", metavar="TEXT", help="Only jobs with this reason code, else with this in their reason."
     ),
 ]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="NAME",
+        help="Only jobs that this host has taken, or that wait in its own folders; '' is the host without a name.",
+    ),
+]
 
 
 def job_filter(
@@ -95,6 +103,7 @@ def job_filter(
     at_least: str | None = None,
     at_most: str | None = None,
     reason: str | None = None,
+    host: str | None = None,
 ) -> JobFilter:
     """The filter that these options describe. Raises UsageError for one that cannot be read."""
     from dropscribe.ledger.questions import JobFilter, named_folder
@@ -113,6 +122,7 @@ def job_filter(
         shortest_s=None if at_least is None else _length(at_least, operation),
         longest_s=None if at_most is None else _length(at_most, operation),
         reason=reason,
+        host=host,
     )
 
 

@@ -46,6 +46,7 @@ def list_jobs(
     at_least: filters.AtLeast = None,
     at_most: filters.AtMost = None,
     reason: filters.Reason = None,
+    host: filters.Host = None,
     limit: Annotated[
         int, typer.Option(min=1, metavar="NUMBER", help="Number of jobs to list, newest first.")
     ] = 50,
@@ -67,7 +68,7 @@ def list_jobs(
 
     JSON, dropscribe/jobs/1: database, jobs [{id, state, recording, folder, profile, admitted, claimed, finished,
     attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code,
-    reason, remedy, reference, version, supersedes, priority, waits_for {folder, code, reason, until}}], next (the --after of the jobs that
+    reason, remedy, reference, version, supersedes, priority, host, waits_for {folder, code, reason, until}}], next (the --after of the jobs that
     follow, or null). Instants are ISO 8601, UTC; what is not known is null.
     """
     if context.invoked_subcommand is not None:
@@ -83,7 +84,7 @@ def list_jobs(
 
     wanted = filters.job_filter(
         "list jobs", time.time(), state=state, folder=folder, profile=profile, since=since, until=until, path=path,
-        text=text, speaker=speaker, at_least=at_least, at_most=at_most, reason=reason,
+        text=text, speaker=speaker, at_least=at_least, at_most=at_most, reason=reason, host=host,
     )  # fmt: skip
     position = None if after is None else filters.cursor(after)
     location = database_location(config, database)
@@ -237,17 +238,20 @@ def _print_jobs(
     from dropscribe.views.waiting import waits_for
 
     now = time.time()
+    # Without several hosts nobody has a name.
+    named = any(j.host for j in found)
     rows = [
         (
             brief(j.recording),
             str(j.id),
+            *((j.host or "",) if named else ()),
             j.shown_state,
             moment(state_since(j), now),
             outcome(j, running.get(j.id), waits_for(j, waits)),
         )
         for j in found
     ]
-    print_list(("recording", "job", "state", "since", "result"), rows)
+    print_list(("recording", "job", *(("host",) if named else ()), "state", "since", "result"), rows)
 
 
 def _quoted(argument: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -11,11 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
-#: Values of one row of an insertion, and the name of each, where a driver takes them by name.
-_VALUES = re.compile(r"VALUES \(((?:%\(\w+\)s(?:, )?)+)\)")
+#: An insertion of one row, and the name of a parameter, where a driver takes them by name.
+_INSERTION = re.compile(r"INSERT INTO (\w+) \(([\w, ]+)\) VALUES \(((?:%\(\w+\)s(?:, )?)+)\)")
 _NAME = re.compile(r"%\((\w+)\)s")
-#: Parameters of one statement; PostgreSQL allows 65,535.
-PARAMETERS = 4_000
+#: Types of PostgreSQL for the values of a parameter.
+_TYPES = {int: "bigint", float: "double precision", str: "text"}
 
 
 def execute_rows(
@@ -42,18 +42,72 @@ def _execute_named(
     sql: str,
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """The same for a driver that takes its parameters by name: of an insertion, many rows in one statement."""
-    found = _VALUES.search(sql)
-    if found is None or not sql.startswith("INSERT"):
+    """The same for a driver that takes its parameters by name; PostgreSQL copies the rows of an insertion."""
+    found = _INSERTION.fullmatch(sql)
+    if found is None:
         connection.execute(statement, rows)
         return
-    names = _NAME.findall(found[1])
-    size = max(1, PARAMETERS // len(names))
-    for start in range(0, len(rows), size):
-        some = rows[start : start + size]
-        each = f"({', '.join(['%s'] * len(names))})"
-        many = f"{sql[: found.start()]}VALUES {', '.join([each] * len(some))}{sql[found.end() :]}"
-        connection.exec_driver_sql(many, tuple(row[name] for row in some for name in names))
+    names = _NAME.findall(found[3])
+    _copy(connection, found[1], found[2], (tuple(row[name] for name in names) for row in rows))
+
+
+def _copy(connection: Connection, table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert rows on PostgreSQL. Their values as parameters of a statement take seven times as long."""
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows with the same columns."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table.name, ", ".join(rows[0]), (tuple(row.values()) for row in rows))
+    else:
+        connection.execute(sa.insert(table), rows)
+
+
+def update_rows(connection: Connection, statement: sa.TextClause, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Execute an UPDATE of one row by its id for many: no two of `rows` concern the same one.
+
+    On PostgreSQL it is one statement, so that its triggers see all rows at once.
+    """
+    if connection.dialect.name != "postgresql" or len(rows) < 2:
+        execute_rows(connection, statement, rows)
+        return
+    sql, _ = _compiled(statement, connection.dialect)
+    given: dict[str, str] = {}
+    values: list[list[Any]] = []
+    for name in dict.fromkeys(_NAME.findall(sql)):
+        column = [row[name] for row in rows]
+        kinds = {type(value) for value in column if value is not None}
+        if kinds:
+            kind = _TYPES[float if kinds == {int, float} else kinds.pop()]
+            given[name] = f"CAST(%s AS {kind}[])"
+            values.append(column)
+    where = _where(sql)
+    # Names of their own: those of the table's columns would be ambiguous.
+    names = ", ".join(f"given_{name}" for name in given)
+    every = f" FROM unnest({', '.join(given.values())}) AS given({names})"
+
+    def one(found: re.Match[str]) -> str:
+        return f"given_{found[1]}" if found[1] in given else "NULL"
+
+    connection.exec_driver_sql(
+        _NAME.sub(one, sql[:where]) + every + _NAME.sub(one, sql[where:]), tuple(values)
+    )
+
+
+def _where(sql: str) -> int:
+    """Where the condition of an UPDATE begins, which is outside all parentheses."""
+    depth = 0
+    for at, character in enumerate(sql):
+        depth += (character == "(") - (character == ")")
+        if not depth and sql.startswith(" WHERE ", at):
+            return at
+    raise ValueError(f"an UPDATE of all rows: {sql}")
 
 
 def execute_tuples(

@@ -32,9 +32,8 @@ a function `@name(arguments)`, which is spelt when the statement is compiled for
 | `@last_number(table)` | the highest number that was ever given to a row, 0 if none was |
 | `@newest_with(:phrase, :before, :limit)` | ids of segments that have a phrase, newest first |
 | `@between_with(:phrase, :first, :last)` | the same between two ids, oldest first |
-| `@newest_beginning(:first, :last, :pattern, :limit)` | ids of segments with a term of the index in these bounds, newest first |
-| `@newest_beginning_as(:first, :last, :pattern, :limit)` | the same for a pattern without letters that have a case |
-| `@segments_with(:phrase, :pattern)`, `@segments_beginning(:first, :last, :pattern)` | their ids, in any order |
+| `@newest_beginning(:first, :last, :needle, :pattern, :limit)` | ids of segments with a term of the index in these bounds, newest first; `needle`: what the term begins with |
+| `@segments_with(:phrase, :needle, :pattern)`, `@segments_beginning(:first, :last, :needle, :pattern)` | their ids, in any order |
 | `@recordings_with(:terms, :pattern)`, `@recordings_beginning(:first, :last, :pattern)` | the same for paths |
 """
 

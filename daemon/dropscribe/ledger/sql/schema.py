@@ -14,7 +14,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sql.history import totals_schema
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0014"
+HEAD = "0015"
 
 metadata = sa.MetaData(
     naming_convention={

@@ -18,7 +18,7 @@ FIELDS: Mapping[str, type] = {
     "id": int, "state": str, "held": bool, "recording": str, "folder": str, "profile": str, "admitted": str, "claimed": str,
     "finished": str, "attempts": int, "max_attempts": int, "audio_s": float, "speech_s": float, "characters": int,
     "total_s": float, "rtfx": float, "model": str, "device": str, "truncated": str, "remarks": list, "reason_code": str,
-    "reason": str, "remedy": str, "reference": int, "version": int, "supersedes": int,
+    "reason": str, "remedy": str, "reference": int, "version": int, "supersedes": int, "host": str,
 }  # fmt: skip
 #: Fields that hold an instant.
 INSTANTS = frozenset({"admitted", "claimed", "finished"})

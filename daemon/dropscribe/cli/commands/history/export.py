@@ -60,6 +60,7 @@ def command(
     at_least: filters.AtLeast = None,
     at_most: filters.AtMost = None,
     reason: filters.Reason = None,
+    host: filters.Host = None,
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
@@ -77,7 +78,7 @@ def command(
 
     wanted = filters.job_filter(
         "export jobs", time.time(), state=state, folder=folder, profile=profile, since=since, until=until, path=path,
-        text=text, speaker=speaker, at_least=at_least, at_most=at_most, reason=reason,
+        text=text, speaker=speaker, at_least=at_least, at_most=at_most, reason=reason, host=host,
     )  # fmt: skip
     location = database_location(config, database)
     if corrections is not None:

@@ -31,6 +31,8 @@ _PATH_TERMS = 8
 _IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
     "{codes}", ", ".join(f"'{code}'" for code in HELD)
 )
+#: Who has taken a job last; NULL if nobody has.
+WORKER = "(SELECT a.worker FROM attempts a WHERE a.job_id = j.id ORDER BY a.generation DESC LIMIT 1)"
 _IS_CODE = sql("SELECT 1 FROM jobs WHERE reason_code = :reason LIMIT 1")
 _REASON_PART = "@like(j.reason, :reason_part)"
 #: Conditions that would be looked up by another index than that of a folder.
@@ -146,6 +148,8 @@ def conditions_of(
         found.checks.append(inside)
         recordings = f"SELECT r.id FROM recordings r WHERE {inside}"  # noqa: S608 - see above
         found.lookups.append(Lookup(_of_recordings(inside), recordings))
+    if wanted.host is not None:
+        _add_host(found, wanted.host)
     if wanted.path is not None:
         _add_path(found, clean(wanted.path))
     if wanted.speaker is not None:
@@ -193,6 +197,13 @@ def _add_length(found: Conditions, shortest_s: float | None, longest_s: float | 
     found.lookups.append(_by(length))
 
 
+def _add_host(found: Conditions, host: str) -> None:
+    """By who has taken it, else by its folder: what is in a shared folder can be taken by any host."""
+    found.values |= {"storage": f"@{host}" if host else "", "worker": f"{host}/", "size": len(host) + 1}
+    took = f"substr({WORKER}, 1, :size) = :worker" if host else f"@position({WORKER}, '/') = 0"
+    found.checks.append(f"CASE WHEN {WORKER} IS NULL THEN @storage(r.path_raw) = :storage ELSE {took} END")
+
+
 def _add_path(found: Conditions, part: str) -> None:
     if not part:
         return
@@ -224,13 +235,13 @@ def _add_text(found: Conditions, query: str) -> None:
             every.append(_any("segments", f"@like(s.text, :{name})"))
         either.append(" AND ".join(every))
         longest = max((term.needle for term in reading), key=len)
-        found.values[f"longest_{i}"] = containing(longest)
+        found.values |= {f"longest_{i}": containing(longest), f"needle_{i}": storable(longest)}
         if len(longest) < TERM:
             found.values |= {f"first_{i}": fold(longest), f"last_{i}": fold(longest) + LAST}
-            segments = f"@segments_beginning(:first_{i}, :last_{i}, :longest_{i})"
+            segments = f"@segments_beginning(:first_{i}, :last_{i}, :needle_{i}, :longest_{i})"
         else:
             found.values[f"phrase_{i}"] = _quoted(longest)
-            segments = f"@segments_with(:phrase_{i}, :longest_{i})"
+            segments = f"@segments_with(:phrase_{i}, :needle_{i}, :longest_{i})"
         lookups.append(segments)
     found.checks.append("(" + " OR ".join(either) + ")")
     counted = " UNION ALL ".join(lookups)

@@ -7,7 +7,7 @@ import json
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from dropscribe.ledger.columns import mtime_of, path_of
+from dropscribe.ledger.columns import host_of, mtime_of, path_of
 from dropscribe.ledger.questions import Cursor, JobFilter, JobPage
 from dropscribe.ledger.records import (
     HELD,
@@ -31,9 +31,9 @@ _SUMMARY = (
     "SELECT j.id, j.state, r.path_raw, r.folder_raw, j.profile, j.admitted_at, j.claimed_at, j.finished_at, "
     "j.attempts, j.max_attempts, j.audio_ms, j.speech_ms, j.characters, j.settle_s, j.model, j.device, "
     "j.truncated, j.media, j.reason_code, j.reason, j.remedy, j.reference_job_id, j.version, j.supersedes_id, j.priority, "
-    "j.recipe, r.sha256, r.size, r.mtime_ns, j.not_before, j.claimed_by, j.isolate "
+    "j.recipe, r.sha256, r.size, r.mtime_ns, j.not_before, j.claimed_by, j.isolate, {worker} AS worker "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-)
+).replace("{worker}", filters.WORKER)
 # In the order in which the ids are given.
 _LIST = sql(
     _SUMMARY.replace("FROM jobs j", "FROM @numbered(:ids) i @joined() jobs j ON j.id = i.value")
@@ -159,6 +159,7 @@ def _summary(row: Row[tuple[object, ...]]) -> JobSummary:
         version=row.version,
         supersedes=row.supersedes_id,
         priority=row.priority,
+        host=None if row.worker is None else host_of(row.worker),
     )
 
 

@@ -157,22 +157,21 @@ def _named(columns: Mapping[str, str]) -> str:
     return ", ".join(f"{text} AS {name}" for name, text in columns.items())
 
 
-def _sums_of_jobs() -> str:
+def _sums_of_jobs(rows: str) -> str:
+    """`job_totals` of `rows`: jobs `j`, each with its recording `r`."""
     columns = _of_job("j")
     sums = ", ".join(f"sum({name}) AS {name}" for name in columns if name not in _JOB_KEY)
     key = ", ".join(_JOB_KEY)
-    rows = f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"
     return f"SELECT {key}, {sums} FROM (SELECT {_named(columns)} FROM {rows}) AS counted GROUP BY {key}"  # noqa: S608 - our names
 
 
-def _sums_of_stages() -> str:
-    """By bucket first: so each of the many rows is compared with a few bounds, not with those of every bucket."""
+def _sums_of_stages(rows: str) -> str:
+    """`stage_totals` of `rows`: stages `t`, each with its job `j` and its recording `r`.
+
+    By bucket first: so each of the many rows is compared with a few bounds, not with those of every bucket.
+    """
     bounds = " ".join(f"WHEN t.seconds < {FIRST_BUCKET_S * 2**k!r} THEN {k}" for k in range(BUCKETS - 1))
     bucket = f"CASE {bounds} ELSE {BUCKETS - 1} END"
-    rows = (
-        "jobs j @joined() recordings r ON r.id = j.recording_id @joined() stage_timings t ON t.job_id = j.id "
-        "WHERE @plain(j.state) = 'done'"
-    )
     key = ", ".join(_STAGE_KEY)
     counts = ", ".join(f"sum(@chosen(bucket = {k}, jobs, 0)) AS {name}" for k, name in enumerate(COUNTS))
     return (
@@ -183,7 +182,15 @@ def _sums_of_stages() -> str:
 
 
 #: The totals as they should be, one SELECT a table.
-SUMS: Mapping[str, str] = {"job_totals": _sums_of_jobs(), "stage_totals": _sums_of_stages()}
+SUMS: Mapping[str, str] = {
+    "job_totals": _sums_of_jobs(
+        f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"
+    ),
+    "stage_totals": _sums_of_stages(
+        "jobs j @joined() recordings r ON r.id = j.recording_id @joined() stage_timings t ON t.job_id = j.id "
+        "WHERE @plain(j.state) = 'done'"
+    ),
+}
 
 #: Make the totals anew.
 FILL: tuple[str, ...] = tuple(
@@ -191,6 +198,35 @@ FILL: tuple[str, ...] = tuple(
     for table, sums in SUMS.items()
     for statement in (f"DELETE FROM {table}", f"INSERT INTO {table} {sums}")  # noqa: S608
 )
+
+
+def _add_sums(table: str, sums: str, sign: str) -> str:
+    """Add these sums to the totals, or subtract them if `sign` is "-"."""
+    columns, key = (_of_job("j"), _JOB_KEY) if table == "job_totals" else (_of_stage("j"), _STAGE_KEY)
+    return _add(table, {name: name for name in columns}, key, f"({sums}) AS summed WHERE true", sign)
+
+
+def _jobs_of(rows: str, sign: str = "") -> str:
+    """Statements of a trigger that add the jobs in the table `rows` that have ended, with their stages, or subtract them."""
+    joined = f"{rows} j JOIN recordings r ON r.id = j.recording_id"
+    jobs = _sums_of_jobs(f"{joined} WHERE j.state IN {_ENDED}")
+    stages = _sums_of_stages(f"{joined} JOIN stage_timings t ON t.job_id = j.id WHERE j.state = 'done'")
+    return (
+        f"IF EXISTS (SELECT 1 FROM {rows} WHERE state IN {_ENDED}) THEN\n"  # noqa: S608 - our names
+        f"    {_add_sums('job_totals', jobs, sign)};\n    {_add_sums('stage_totals', stages, sign)};\n    END IF;"
+    )
+
+
+_STAGES_OF_NEW = _sums_of_stages(
+    "new_rows t JOIN jobs j ON j.id = t.job_id JOIN recordings r ON r.id = j.recording_id WHERE j.state = 'done'"
+)
+#: Triggers that take the places of others where a trigger can have all rows of a statement, `old_rows` and `new_rows`: many
+#: jobs that end together are added as one row each of the totals. The names of those others → event, statements in PL/pgSQL.
+SET_TRIGGERS: Mapping[tuple[str, ...], tuple[str, tuple[str, ...]]] = {
+    ("jobs_inserted",): ("INSERT ON jobs", (_jobs_of("new_rows"),)),
+    ("jobs_ended", "jobs_changed"): ("UPDATE ON jobs", (_jobs_of("old_rows", "-"), _jobs_of("new_rows"))),
+    ("stages_inserted",): ("INSERT ON stage_timings", (f"{_add_sums('stage_totals', _STAGES_OF_NEW, '')};",)),
+}
 
 #: One row a day, folder, profile, model, device, state and reason code, for people at a prompt. Days are UTC.
 DAYS = """

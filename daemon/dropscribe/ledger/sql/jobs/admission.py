@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import Places, below, inode_of, mtime_of, raw, signed, storable
 from dropscribe.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
+from dropscribe.ledger.sql.bulk import insert_rows
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.transitions import CHANGED, GONE, transition
 from dropscribe.ledger.sql.schema import jobs, recordings, skips
@@ -322,12 +323,10 @@ class Admissions:
             connection.execute(_SUPERSEDE, [{"id": recording} for recording in batch.superseded])
         for statement in (_RENAME, _RENAME_JOBS, _RENAME_OUTPUTS) if batch.renamed else ():
             connection.execute(statement, batch.renamed)
-        if batch.new_recordings:
-            connection.execute(sa.insert(recordings), batch.new_recordings)
+        insert_rows(connection, recordings, batch.new_recordings)
         if batch.refreshed:
             connection.execute(_REFRESH, batch.refreshed)
-        if batch.new_jobs:
-            connection.execute(sa.insert(jobs), batch.new_jobs)
+        insert_rows(connection, jobs, batch.new_jobs)
         if batch.superseded:
             cancelled: list[int] = []
             why = {"now": now, "code": CHANGED, "reason": _SUPERSEDED}

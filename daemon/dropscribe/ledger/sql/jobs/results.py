@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.errors import UnusableLedgerError
@@ -23,7 +22,7 @@ from dropscribe.ledger.columns import (
 )
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.records import REWRITTEN, Finish, JobState, StoredResult
-from dropscribe.ledger.sql.bulk import execute_rows, execute_tuples
+from dropscribe.ledger.sql.bulk import execute_rows, execute_tuples, insert_rows, update_rows
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.interruptions import note_others_done
 from dropscribe.ledger.sql.jobs.outputs import mark_published
@@ -69,6 +68,9 @@ _KEEP = sql(
     "model = :model, device = :device, media = :media, engine = :engine, timings = :timings "
     "WHERE state = 'running' AND media IS NULL AND id = :id AND generation = :generation "
     "RETURNING attempts + 1 - begun"
+)
+_NEW_STAGE = sql(
+    "INSERT INTO stage_timings (job_id, attempt, stage, seconds) VALUES (:job_id, :attempt, :stage, :seconds)"
 )
 # A result that was kept has some of them already.
 _STAGE = sql(
@@ -155,7 +157,7 @@ class Results:
                 attempt = connection.scalar(_KEEP, job_row(f, None, now))
                 if attempt is not None:
                     kept.append((f, int(attempt)))
-            _store_stages(connection, kept)
+            _store_stages(connection, kept, set())
             self._store_segments(connection, [f for f, _ in kept])
 
     def stored_result(self, job_id: int) -> StoredResult | None:
@@ -170,8 +172,8 @@ class Results:
     ) -> None:
         rows = [job_row(f, _origin(connection, f.reference), now) for f, _ in done]
         # Before the jobs are done: a stage of a done job is added to the totals by itself, which takes longer.
-        _store_stages(connection, done)
-        execute_rows(connection, _DONE, rows)
+        _store_stages(connection, done, kept)
+        update_rows(connection, _DONE, rows)
         held = [(f.job_id, f.generation) for f, _ in done]
         connection.execute(_CLOSE_ATTEMPT, {"held": json.dumps(held), "now": now})
         self._store_segments(connection, [f for f, _ in done if f.reference is None and f.job_id not in kept])
@@ -189,18 +191,25 @@ class Results:
             each = [(job, *row) for job, rows in packed for row in unpacked(rows)]
             execute_tuples(connection, _INSERT_SEGMENTS, ("job_id", *SEGMENT_COLUMNS), each)
         speakers = [speaker_row(f.job_id, s) for f in of for s in f.speakers]
-        if speakers:
-            connection.execute(sa.insert(job_speakers), speakers)
+        insert_rows(connection, job_speakers, speakers)
 
 
-def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]]) -> None:
-    stages = [
-        (f.job_id, attempt, stage, seconds)
-        for f, attempt in of
-        for stage, seconds in dict(f.timings.seconds).items()
-    ]
-    if stages:
-        connection.execute(_STAGE, {"rows": json.dumps(stages)})
+def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]], again: set[int]) -> None:
+    """`again`: jobs that may have stages already."""
+    new: list[dict[str, Any]] = []
+    renewed: list[tuple[int, int, str, float]] = []
+    for f, attempt in of:
+        seconds = dict(f.timings.seconds)
+        if f.job_id in again:
+            renewed += [(f.job_id, attempt, stage, value) for stage, value in seconds.items()]
+        else:
+            new += [
+                {"job_id": f.job_id, "attempt": attempt, "stage": stage, "seconds": value}
+                for stage, value in seconds.items()
+            ]
+    execute_rows(connection, _NEW_STAGE, new)
+    if renewed:
+        connection.execute(_STAGE, {"rows": json.dumps(renewed)})
 
 
 def load_result(connection: Connection, job_id: int) -> StoredResult | None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.errors import LedgerError, UsageError
+from dropscribe.ledger.sql.bulk import insert_rows
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.history.totals import Totals
 from dropscribe.ledger.sql.schema import job_totals, metadata, stage_totals
@@ -67,9 +68,8 @@ def copy(source: Database, target: Database, named: Path) -> Copied:
             sums[table.name] = _Sum()
             for rows in _partitions(read, table):
                 sums[table.name].add(rows)
-                written.execute(
-                    sa.insert(table), [dict(zip(table.columns.keys(), row, strict=True)) for row in rows]
-                )
+                names = table.columns.keys()
+                insert_rows(written, table, [dict(zip(names, row, strict=True)) for row in rows])
         _set_numbers(read, written)
         _compare(written, sums, named)
     wrong = Totals(target).wrong()

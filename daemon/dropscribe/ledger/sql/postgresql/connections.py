@@ -112,6 +112,6 @@ def connect(url: str, places: Places | None = None) -> Engine:
         max_overflow=OVERFLOW,
         use_native_hstore=False,
     )
-    # Many rows in one statement, as `execute_rows` has it: one for each row takes five times as long.
+    # Many rows in one statement: one for each row takes five times as long.
     engine.dialect.use_insertmanyvalues_wo_returning = True
     return engine

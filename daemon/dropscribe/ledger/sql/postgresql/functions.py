@@ -28,14 +28,18 @@ def _utc(instant: str, form: str) -> str:
     return f"to_char(to_timestamp({instant}) AT TIME ZONE 'UTC', '{form}')"
 
 
-def _having(table: str, column: str, pattern: str, like: str = "ILIKE") -> str:
-    return f"SELECT id FROM {table} WHERE {column} {like} {pattern}"
+def _segments(needle: str, pattern: str) -> str:
+    return f"SELECT id FROM segments WHERE segment_terms(text) @@ segment_query({needle}) AND text ILIKE {pattern}"
 
 
-def _newest(pattern: str, limit: str, like: str) -> str:
+def _recordings(pattern: str) -> str:
+    return f"SELECT id FROM recordings WHERE path ILIKE {pattern}"
+
+
+def _newest(needle: str, pattern: str, limit: str) -> str:
     # MATERIALIZED: else PostgreSQL may walk all segments backwards until it has found enough.
     return (
-        f"WITH found AS MATERIALIZED ({_having('segments', 'text', pattern, like)}) "
+        f"WITH found AS MATERIALIZED ({_segments(needle, pattern)}) "
         f"SELECT id FROM found ORDER BY id DESC LIMIT {limit}"
     )
 
@@ -103,13 +107,11 @@ FUNCTIONS: Functions = {
     "last_number": lambda table: (
         f"(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table}_id_seq)"
     ),
-    "newest_beginning": lambda _first, _last, pattern, limit: _newest(pattern, limit, "ILIKE"),
-    # ILIKE takes eight times as long, since it folds the case of all texts that it reads.
-    "newest_beginning_as": lambda _first, _last, pattern, limit: _newest(pattern, limit, "LIKE"),
-    "segments_with": lambda _, pattern: _having("segments", "text", pattern),
-    "segments_beginning": lambda _first, _last, pattern: _having("segments", "text", pattern),
-    "recordings_with": lambda _, pattern: _having("recordings", "path", pattern),
-    "recordings_beginning": lambda _first, _last, pattern: _having("recordings", "path", pattern),
+    "newest_beginning": lambda _first, _last, needle, pattern, limit: _newest(needle, pattern, limit),
+    "segments_with": lambda _, needle, pattern: _segments(needle, pattern),
+    "segments_beginning": lambda _first, _last, needle, pattern: _segments(needle, pattern),
+    "recordings_with": lambda _, pattern: _recordings(pattern),
+    "recordings_beginning": lambda _first, _last, pattern: _recordings(pattern),
 }
 
 register("postgresql", FUNCTIONS)

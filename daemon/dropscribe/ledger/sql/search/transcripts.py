@@ -18,7 +18,7 @@ from typing import Protocol
 
 from sqlalchemy.engine import Connection
 
-from dropscribe.ledger.columns import path_of
+from dropscribe.ledger.columns import path_of, storable
 from dropscribe.ledger.records import Copy, Hit
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.search.excerpts import excerpt
@@ -47,8 +47,7 @@ _ANY = 2**62
 
 _PHRASE = sql("@newest_with(:phrase, :before, :limit)")
 _PHRASE_OF_JOB = sql("@between_with(:phrase, :first, :last)")
-_TERMS = sql("@newest_beginning(:first, :last, :pattern, :limit)")
-_TERMS_AS = sql("@newest_beginning_as(:first, :last, :pattern, :limit)")
+_TERMS = sql("@newest_beginning(:first, :last, :needle, :pattern, :limit)")
 _NEWEST = sql(
     "SELECT id, job_id, idx, start_ms, text FROM segments WHERE id < :before ORDER BY id DESC LIMIT :limit"
 )
@@ -213,16 +212,16 @@ class _RareSource:
 
     def __init__(self, connection: Connection, needle: str) -> None:
         found: set[int] = set()
-        terms = _TERMS_AS if needle.lower() == needle.upper() else _TERMS
         # The index does not fold letters that are newer than SQLite's case tables.
         for first in {fold(needle), needle}:
             bound = {
                 "first": first,
                 "last": first + LAST,
+                "needle": storable(needle),
                 "pattern": containing(needle),
                 "limit": CANDIDATES,
             }
-            found.update(connection.scalars(terms, bound))
+            found.update(connection.scalars(_TERMS, bound))
         self._ids = sorted(found)
 
     def newest(self, before: int, limit: int) -> list[int]:

@@ -19,7 +19,7 @@ def _like(text: str, pattern: str) -> str:
     return f"{text} LIKE {pattern} ESCAPE '\\'"
 
 
-def _newest_beginning(first: str, last: str, _: str, limit: str) -> str:
+def _newest_beginning(first: str, last: str, _needle: str, _pattern: str, limit: str) -> str:
     return (
         f"SELECT DISTINCT doc FROM segment_terms WHERE term >= {first} AND term <= {last} "
         f"ORDER BY doc DESC LIMIT {limit}"
@@ -75,11 +75,10 @@ FUNCTIONS: Functions = {
         "ORDER BY rowid"
     ),
     "newest_beginning": _newest_beginning,
-    "newest_beginning_as": _newest_beginning,
-    "segments_with": lambda phrase, _: (
+    "segments_with": lambda phrase, _needle, _pattern: (
         f"SELECT rowid FROM segment_search WHERE segment_search MATCH {phrase}"
     ),
-    "segments_beginning": lambda first, last, _: (
+    "segments_beginning": lambda first, last, _needle, _pattern: (
         f"SELECT DISTINCT doc FROM segment_terms WHERE term >= {first} AND term <= {last}"
     ),
     "recordings_with": lambda terms, _: (
