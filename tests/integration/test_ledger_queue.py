@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from dropscribe.errors import DatabaseLockedError, StorageError, UnusableLedgerError
 from dropscribe.ledger.sql import lock_waits
-from dropscribe.ledger.sql.sqlite import db, write_queue
+from dropscribe.ledger.sql.sqlite import db, direct, write_queue
 from dropscribe.ledger.sql.sqlite.db import SqliteDatabase, driver
 from tests.support.database_lock import locked
 
@@ -102,7 +102,7 @@ def test_a_stop_ends_waits_that_are_under_way(
 ) -> None:
     monkeypatch.setattr(lock_waits, "WAIT_S", 3600.0)
     monkeypatch.setattr(lock_waits, "HURRY_S", 0.1)
-    monkeypatch.setattr(db, "STEP_S", 0.05)
+    monkeypatch.setattr(direct, "STEP_S", 0.05)
     errors: list[BaseException] = []
 
     def wait() -> None:
@@ -144,14 +144,22 @@ def test_a_long_write_of_ours_is_not_called_that_of_another_process(database: Sq
 class Together:
     """Writers that all queue behind one, and then write one after another."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
         self.database = database
         self.commits = 0
         self.errors: dict[int, BaseException] = {}
-        sa.event.listen(database._engine, "commit", self._count)
+        #: Raised by each commit, unless it is None.
+        self.refusal: BaseException | None = None
+        real = direct.WriteTransaction.commit
 
-    def _count(self, _: object) -> None:
-        self.commits += 1
+        def commit(transaction: direct.WriteTransaction) -> None:
+            self.commits += 1
+            if self.refusal is not None:
+                transaction.rollback()
+                raise self.refusal
+            real(transaction)
+
+        monkeypatch.setattr(direct.WriteTransaction, "commit", commit)
 
     def write(self, *numbers: int, statement: str = "INSERT INTO t VALUES (:n)") -> None:
         """Write each number on a thread of its own, in this order."""
@@ -181,7 +189,7 @@ def test_writers_that_wait_for_each_other_share_a_commit(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
-    together = Together(database)
+    together = Together(database, monkeypatch)
     together.write(1, 2, 3, 4, 5)
     assert (together.commits, numbers(database), together.errors) == (1, [0, 1, 2, 3, 4, 5], {})
 
@@ -192,7 +200,7 @@ def test_a_writer_that_fails_in_a_shared_transaction_fails_alone(
 ) -> None:
     monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
     add(database, 2)
-    together = Together(database)
+    together = Together(database, monkeypatch)
     together.write(1, 2, 3)
     assert numbers(database) == [0, 1, 2, 3]
     assert list(together.errors) == [2]
@@ -204,7 +212,7 @@ def test_a_writer_joins_no_transaction_that_is_older_than_the_limit(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "SHARED_S", -1.0)
-    together = Together(database)
+    together = Together(database, monkeypatch)
     together.write(1, 2, 3)
     assert (together.commits, numbers(database)) == (4, [0, 1, 2, 3])
 
@@ -219,7 +227,7 @@ def test_whoever_was_not_told_of_an_error_has_written(
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 40}")
         connection.exec_driver_sql("CREATE TABLE large (content BLOB)")
-    together = Together(database)
+    together = Together(database, monkeypatch)
     too_large_for_2 = "INSERT INTO large VALUES (zeroblob((:n = 2) * 10000000))"
     with pytest.raises(StorageError, match="disk is full"):
         together.write(1, 2, 3, 4, statement=too_large_for_2)
@@ -236,16 +244,12 @@ def test_nobody_has_written_after_a_commit_that_failed(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
-    together = Together(database)
-
-    def refuse(_: object) -> None:
-        raise sa.exc.OperationalError("COMMIT", None, driver().OperationalError("disk I/O error"))
-
-    sa.event.listen(database._engine, "commit", refuse)
+    together = Together(database, monkeypatch)
+    together.refusal = sa.exc.OperationalError("COMMIT", None, driver().OperationalError("disk I/O error"))
     with pytest.raises(StorageError):
         together.write(1, 2)
     assert {n: type(e) for n, e in together.errors.items()} == {1: StorageError, 2: StorageError}
-    sa.event.remove(database._engine, "commit", refuse)
+    together.refusal = None
     assert numbers(database) == []
     add(database, 7)
     assert numbers(database) == [7]
@@ -256,7 +260,7 @@ def test_a_fault_found_while_others_wait_leaves_nobody_waiting(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
-    together = Together(database)
+    together = Together(database, monkeypatch)
     fault = UnusableLedgerError("it is damaged", operation="look")
 
     def found() -> None:
@@ -280,7 +284,7 @@ def test_a_thread_with_a_limit_waits_for_nobody_behind_it(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
-    together = Together(database)
+    together = Together(database, monkeypatch)
     with database.waits.limited(5.0):
         together.write(1, 2)
     assert together.commits == 2, "its own, and one of the others"

@@ -237,8 +237,8 @@ class Admissions:
         """See `Ledger.known`. Rows are read as the caller iterates."""
         first, last = below(folder)
         with self._db.read("read known recordings") as connection:
-            rows = connection.execution_options(yield_per=KNOWN_AT_ONCE).execute(
-                _KNOWN, {"first": first, "last": last}
+            rows = connection.execute(
+                _KNOWN, {"first": first, "last": last}, execution_options={"yield_per": KNOWN_AT_ONCE}
             )
             for some in rows.partitions():
                 for path_raw, size, mtime_ns, inode, unfinished in some:

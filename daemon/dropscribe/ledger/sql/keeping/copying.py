@@ -86,7 +86,7 @@ def _tables() -> list[sa.Table]:
 
 def _partitions(connection: Connection, table: sa.Table) -> Iterator[list[tuple[Any, ...]]]:
     keys = table.primary_key.columns.values()
-    rows = connection.execution_options(yield_per=_ROWS).execute(sa.select(table).order_by(*keys))
+    rows = connection.execute(sa.select(table).order_by(*keys), execution_options={"yield_per": _ROWS})
     for some in rows.partitions():
         yield [tuple(row) for row in some]
 

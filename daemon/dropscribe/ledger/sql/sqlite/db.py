@@ -22,12 +22,11 @@ from dropscribe.errors import DatabaseLockedError, DropscribeError, UnusableLedg
 from dropscribe.ledger.columns import Places
 from dropscribe.ledger.sql.lock_waits import WAIT_S, LockWaits
 from dropscribe.ledger.sql.sqlite import functions  # noqa: F401 - spells the functions of statements
-from dropscribe.ledger.sql.sqlite.faults import damaged, explain, is_locked
+from dropscribe.ledger.sql.sqlite.direct import Connections, DirectConnection, WriteTransaction, wait_at_most
+from dropscribe.ledger.sql.sqlite.faults import damaged, explain
 from dropscribe.ledger.sql.sqlite.file.database_file import LOG_ENDINGS, DatabaseFile
 from dropscribe.ledger.sql.sqlite.write_queue import Shared, WriteQueue
 
-#: Longest wait of SQLite itself for another writer before the limit of the call is read again, seconds: it may have shrunk.
-STEP_S = 1.0
 #: Longest wait of our threads for each other before they leave the waiting to SQLite, seconds. SQLite polls the lock, in steps
 #: of up to 0.1 s, and in no order.
 QUEUE_S = 5.0
@@ -51,11 +50,6 @@ WAL_BUG_LAST = (3, 51, 2)
 
 #: Execution option of connections that only read: their transactions begin deferred and never wait for writers.
 READING = "dropscribe_reading"
-#: Execution option with the `LockWaits` of the database.
-LOCK_WAITS = "dropscribe_waits"
-#: Key of a connection's `info` with the timeout that is set in it, milliseconds.
-_TIMEOUT = "dropscribe_timeout_ms"
-
 
 _MERGE = sa.text("INSERT INTO segment_search (segment_search, rank) VALUES ('merge', :pages)")
 
@@ -97,6 +91,15 @@ def connect(
     With `file` all connections are to one file: the first records its identity, and later ones raise when the path has
     another file.
     """
+    engine = _engine(path, read_only=read_only, foreign_keys=foreign_keys, file=file)
+    # The driver begins transactions late and deferred, and a deferred one fails at its first write when another
+    # connection has written meanwhile. Therefore writers take the lock at once.
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _engine(path: Path, *, read_only: bool, foreign_keys: bool, file: DatabaseFile | None) -> Engine:
+    """The engine of `connect`, which begins no transactions."""
     module = driver()
 
     def open_connection() -> Any:
@@ -114,7 +117,7 @@ def connect(
             file.verify("open database")
         return connection
 
-    engine = sa.create_engine(
+    return sa.create_engine(
         "sqlite://",
         module=module,
         creator=open_connection,
@@ -122,10 +125,6 @@ def connect(
         pool_size=POOL_SIZE,
         max_overflow=OVERFLOW,
     )
-    # The driver begins transactions late and deferred, and a deferred one fails at its first write when another
-    # connection has written meanwhile. Therefore `_begin` begins them, and writers take the lock at once.
-    event.listen(engine, "begin", _begin)
-    return engine
 
 
 def _only_readable(path: Path) -> bool:
@@ -152,70 +151,8 @@ def _configure(connection: Any, *, read_only: bool, foreign_keys: bool) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    waits = options.get(LOCK_WAITS)
-    limit_s = WAIT_S if waits is None else waits.limit_s()
-    if options.get(READING, False):
-        _wait_at_most(connection, limit_s)
-        connection.exec_driver_sql("BEGIN")
-        return
-    began = time.monotonic()
-    while waits is not None and (left_s := waits.limit_s() - (time.monotonic() - began)) > 0:
-        _wait_at_most(connection, min(left_s, STEP_S))
-        try:
-            connection.connection.cursor().execute("BEGIN IMMEDIATE")
-        except driver().OperationalError as e:
-            if not is_locked(e):
-                break
-            waits.refused(foreign=True)
-        else:
-            return
-    # The last attempt, or the only one of a thread that does not wait. Its error is translated as every other is.
-    _wait_at_most(connection, limit_s if waits is None else 0.0)
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _wait_at_most(connection: Connection, seconds: float) -> None:
-    """Set how long SQLite waits for the lock of another connection."""
-    milliseconds = round(seconds * 1000)
-    if connection.info.get(_TIMEOUT) != milliseconds:
-        connection.connection.cursor().execute(f"PRAGMA busy_timeout = {milliseconds}")
-        connection.info[_TIMEOUT] = milliseconds
-
-
-class _Open:
-    """An open transaction with its connection: see `dropscribe.ledger.sql.sqlite.write_queue.Transaction`."""
-
-    def __init__(self, engine: Engine) -> None:
-        """Begin it. Raises what the driver raises."""
-        self.connection = engine.connect()
-        try:
-            self._transaction = self.connection.begin()
-        except BaseException:
-            self.connection.close()
-            raise
-
-    @property
-    def alive(self) -> bool:
-        """False after SQLite has rolled it back by itself, as it does when the disk is full."""
-        return bool(self.connection.connection.driver_connection.in_transaction)  # type: ignore[union-attr]
-
-    def commit(self) -> None:
-        try:
-            self._transaction.commit()
-        except BaseException:
-            # It may still be open, and must not go back to the pool so.
-            if self.alive:
-                self.connection.connection.driver_connection.rollback()  # type: ignore[union-attr]
-            raise
-        finally:
-            self.connection.close()
-
-    def rollback(self) -> None:
-        try:
-            self._transaction.rollback()
-        finally:
-            self.connection.close()
+    reading = connection.get_execution_options().get(READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 class SqliteDatabase:
@@ -238,10 +175,8 @@ class SqliteDatabase:
         self._file = None if read_only else DatabaseFile(path)
         self.waits = LockWaits()
         self.places = Places()
-        self._engine = connect(path, read_only=read_only, file=self._file).execution_options(
-            **{LOCK_WAITS: self.waits}
-        )
-        self._readers = self._engine.execution_options(**{READING: True})
+        self._engine = _engine(path, read_only=read_only, foreign_keys=True, file=self._file)
+        self._connections = Connections(self._engine, POOL_SIZE)
         self._queue = WriteQueue()
 
     def instant(self, now: float) -> float:
@@ -261,15 +196,20 @@ class SqliteDatabase:
             if self.waits.is_limited:
                 raise self.waits.error(self.path, operation)
             # SQLite has a queue of its own, in which other processes wait, too.
-            with self._usable(operation), self._engine.begin() as connection:
-                self._admit(connection, operation)
-                yield connection
+            with self._usable(operation):
+                opened = self._begun(operation)
+                try:
+                    yield opened.connection
+                except BaseException:
+                    opened.rollback()
+                    raise
+                opened.commit()
             return
         passed_on = False
         try:
             with self._usable(operation):
                 joined = shared is not None
-                shared = shared or self._begun(operation)
+                shared = shared or Shared(self._begun(operation))
                 try:
                     with self._part(shared, joined=joined) as connection:
                         self.waits.had()
@@ -292,14 +232,14 @@ class SqliteDatabase:
                     shared.end()
                 self._queue.release()
 
-    def _begun(self, operation: str) -> Shared:
-        opened = _Open(self._engine)
+    def _begun(self, operation: str) -> WriteTransaction:
+        opened = WriteTransaction(self._connections, self.waits)
         try:
             self._admit(opened.connection, operation)
         except BaseException:
             opened.rollback()
             raise
-        return Shared(opened)
+        return opened
 
     def _admit(self, connection: Connection, operation: str) -> None:
         self.waits.had()
@@ -311,7 +251,7 @@ class SqliteDatabase:
     def _part(self, shared: Shared, *, joined: bool) -> Iterator[Connection]:
         """The part of one writer: if it fails, what the others wrote stays."""
         opened = shared.transaction
-        assert isinstance(opened, _Open)
+        assert isinstance(opened, WriteTransaction)
         if not joined:
             # Nothing is written yet: if this part fails, the transaction ends, as nobody has a part in it.
             try:
@@ -321,22 +261,30 @@ class SqliteDatabase:
                 raise
             return
         connection = opened.connection
-        connection.exec_driver_sql("SAVEPOINT part")
+        connection.say("SAVEPOINT part")
         try:
             yield connection
-            connection.exec_driver_sql("RELEASE part")
+            connection.say("RELEASE part")
         except BaseException as e:
             shared.error = e
             if opened.alive:
-                connection.exec_driver_sql("ROLLBACK TO part")
-                connection.exec_driver_sql("RELEASE part")
+                connection.say("ROLLBACK TO part")
+                connection.say("RELEASE part")
                 shared.error = None
             raise
 
     @contextmanager
     def read(self, operation: str) -> Iterator[Connection]:
         """One consistent view of the database. Raises as `write` does."""
-        with self._usable(operation), self._readers.begin() as connection:
+        with self._usable(operation), self._reading() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[DirectConnection]:
+        with self._connections.one() as connection:
+            wait_at_most(connection, self.waits.limit_s())
+            connection.say("BEGIN")
+            # There is nothing to commit.
             yield connection
 
     @contextmanager
@@ -363,10 +311,9 @@ class SqliteDatabase:
 
         Raises as `write` does.
         """
-        with self._usable(operation), self._engine.connect() as connection:
-            # Without a transaction, in which a checkpoint is not possible.
-            cursor = connection.connection.cursor()
-            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        # Without a transaction, in which a checkpoint is not possible.
+        with self._usable(operation), self._connections.one() as connection:
+            (busy, *_) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
             return not busy
 
     def verify(self, operation: str) -> None:
@@ -387,12 +334,14 @@ class SqliteDatabase:
             # database has it and a new one does not find it. The log of another database must not be truncated.
             how = "PASSIVE" if foreign else "TRUNCATE"
             refusals = (sa.exc.DBAPIError, driver().Error, DropscribeError)
-            with contextlib.suppress(*refusals), self._engine.connect() as connection:
-                connection.connection.cursor().execute(f"PRAGMA wal_checkpoint({how})")
+            # With one that is open: another one would not be to this file.
+            with contextlib.suppress(*refusals), self._connections.one() as connection:
+                connection.say(f"PRAGMA wal_checkpoint({how})")
         if foreign:
             # Closing would remove the log at the path, which is another database's. The connections stay open until exit.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connections))
             return
+        self._connections.close()
         self._engine.dispose()
 
     @contextmanager
@@ -426,7 +375,7 @@ class SqliteDatabase:
     def _contradiction(self) -> str | None:
         """Check the database after an error that damage or a mistake of ours causes; None when it is sound."""
         try:
-            with self._readers.begin() as connection:
+            with self._reading() as connection:
                 found = findings(connection, "integrity_check", limit_s=CONTRADICTION_S)
         except sa.exc.DBAPIError as e:
             return str(e.orig)
