@@ -84,7 +84,7 @@ def measured(root: Path, options: Any) -> dict[str, Any]:
 def admitted(ledger: Ledger, settings: Settings, inbox: Path, count: int) -> dict[str, Any]:
     admitter = Admitter(
         ledger, lambda: settings, StorageRetry(), admitted=lambda: None, folder=lambda _: None,
-        activities=Activities(), renamed_from=RenameFinder(ledger, lambda: settings, lambda _: True),
+        activities=Activities(), renames=RenameFinder(ledger, lambda: settings, lambda _: True),
     )  # fmt: skip
     arrivals = []
     for number in range(count):

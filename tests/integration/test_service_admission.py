@@ -20,7 +20,7 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission, Admitted, JobState, SkippedFile
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission import admitter as admitter_module
-from dropscribe.service.admission.admitter import Admitter
+from dropscribe.service.admission.admitter import Admitter, _Hashed
 from dropscribe.service.admission.renames import RenameFinder
 from dropscribe.service.storage.storage_retry import StorageRetry
 from tests.support.intake import wait_until
@@ -41,7 +41,7 @@ class Desk:
         self.admitter = Admitter(
             Recording(self.ledger, self.calls), lambda: settings, StorageRetry(0.01),
             admitted=lambda: None, folder=_ignore, activities=Activities(),
-            renamed_from=RenameFinder(self.ledger, lambda: settings, lambda _: True),
+            renames=RenameFinder(self.ledger, lambda: settings, lambda _: True),
         )  # fmt: skip
 
     def start(self) -> None:
@@ -168,12 +168,9 @@ def test_the_job_of_a_file_follows_what_happened_last(desk: Desk, order: str) ->
     """All of it is recorded in one batch, as after the database was locked."""
     arrival = desk.arrival("a.wav")
     beside = desk.arrival("b.wav")
-    admission, other = desk.admitter._admissions(
-        desk.inbox, [(arrival, "sha"), (beside, "other")], [None, None]
-    )
+    hashed, other = _Hashed(arrival, "sha"), _Hashed(beside, "other")
     gone = Gone(desk.inbox, arrival.path, 0.0)
-    records: list[Admission | Gone] = [gone, admission] if order.startswith("removed") else [admission, gone]
-    for record in (other, *records):
+    for record in (other, gone, hashed) if order.startswith("removed") else (other, hashed, gone):
         desk.admitter._records.put(record)
     desk.start()
     wait_until(lambda: sum(n for _, n in desk.calls) == 3, "all is taken")

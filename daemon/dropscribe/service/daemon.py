@@ -211,7 +211,7 @@ class Daemon:
         self._admitter = Admitter(
             self._ledger, lambda: self._settings, self._storage_retry,
             admitted=self._on_admitted, folder=self._conditions.take, activities=self._activities,
-            renamed_from=RenameFinder(self._ledger, lambda: self._settings, self._conditions.is_watched),
+            renames=RenameFinder(self._ledger, lambda: self._settings, self._conditions.is_watched),
             renamed=self._retention.renamed,
         )  # fmt: skip
         self._retention.start()

@@ -11,7 +11,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dropscribe import logs
 from dropscribe.config import Settings
@@ -55,10 +57,24 @@ class _Stopped(Exception):  # noqa: N818 - no error: the daemon stops
     """Raised to abandon the hashing of a file."""
 
 
-_Record = Admission | Gone
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    """An arrival with its SHA-256; `renamed_from`: as in `Admission`, known once it is `traced`."""
 
-#: Folder, its arrivals with their hashes → for each the recording that was renamed to its path.
-FindRenamed = Callable[[Path, Sequence[tuple[Arrival, str]], Activity], Sequence[int | None]]
+    arrival: Arrival
+    sha256: str
+    traced: bool = False
+    renamed_from: int | None = None
+
+
+_Record = _Hashed | Gone
+
+
+class Renames(Protocol):
+    """Tells renamed recordings from new ones: see `RenameFinder`."""
+
+    def may_be_renamed(self, hashed: Sequence[tuple[Arrival, str]]) -> Sequence[bool]: ...
+    def renamed_from(self, arrival: Arrival, sha256: str, activity: Activity) -> int | None: ...
 
 
 class Admitter:
@@ -67,19 +83,18 @@ class Admitter:
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], storage_retry: StorageRetry, *,
         admitted: Callable[[], None], folder: Callable[[FolderHealth], None], activities: Activities,
-        renamed_from: FindRenamed = lambda _, hashed, __: [None] * len(hashed),
+        renames: Renames,
         renamed: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """`admitted` is called after new jobs were queued, `folder` with each change in a folder's health.
 
-        `renamed_from` finds the recordings that were renamed to the paths of arrivals (see `RenameFinder`); `renamed` is called after
-        such ones were recorded.
+        `renamed` is called after recordings that were renamed were recorded.
         """
         self._ledger = ledger
         self._storage_retry = storage_retry
         self._settings = settings
         self._admitted = admitted
-        self._renamed_from = renamed_from
+        self._renames = renames
         self._renamed = renamed
         self._folder = folder
         self._forget: Callable[[Path], None]
@@ -91,7 +106,8 @@ class Admitter:
         self._report = SkipReport()
         self._stopping = threading.Event()
         self._activities = activities
-        self._hashers: FolderPool[Arrival] = FolderPool(
+        #: Hash arrivals, and look where those were that may have been renamed.
+        self._hashers: FolderPool[Arrival | _Hashed] = FolderPool(
             "admission", self._hash, threads=hasher_count(), batch=HASHED_AT_ONCE, divided=True,
             activities=activities, died=self._died,
         )  # fmt: skip
@@ -146,20 +162,24 @@ class Admitter:
     def _died(self, cause: BaseException) -> None:
         self.failure = cause
 
-    def _hash(self, folder: Path, arrivals: list[Arrival], activity: Activity) -> None:
-        hashed: list[tuple[Arrival, str]] = []
+    def _hash(self, folder: Path, items: list[Arrival | _Hashed], activity: Activity) -> None:
+        done: list[_Hashed] = []
         began = time.monotonic()
         # At a stop: those that were not handed over are found by the next start.
         with contextlib.suppress(_Stopped):
-            for arrival in arrivals:
-                with activity.storage("hash", folder, arrival.path) as answered:
-                    sha256 = self._hash_one(arrival, answered)
+            for item in items:
+                if isinstance(item, _Hashed):
+                    older = self._renames.renamed_from(item.arrival, item.sha256, activity)
+                    done.append(_Hashed(item.arrival, item.sha256, traced=True, renamed_from=older))
+                    continue
+                with activity.storage("hash", folder, item.path) as answered:
+                    sha256 = self._hash_one(item, answered)
                 if sha256 is not None:
-                    hashed.append((arrival, sha256))
+                    done.append(_Hashed(item, sha256))
                 if time.monotonic() - began >= HASHED_S:
-                    self._hand_over(folder, hashed, activity)
-                    hashed, began = [], time.monotonic()
-            self._hand_over(folder, hashed, activity)
+                    self._hand_over(done)
+                    done, began = [], time.monotonic()
+            self._hand_over(done)
 
     def _hash_one(self, arrival: Arrival, answered: Callable[[], None]) -> str | None:
         """SHA-256 of a file; None if it cannot be read as it was, which intake is told."""
@@ -178,36 +198,40 @@ class Admitter:
             self._unreadable(arrival.path, f"it cannot be read ({e.reason}); {e.remedy}")
         return None
 
-    def _hand_over(self, path: Path, hashed: Sequence[tuple[Arrival, str]], activity: Activity) -> None:
-        """Pass files of the folder `path` on to the recording thread."""
-        for admission in self._admissions(path, hashed, self._renamed_from(path, hashed, activity)):
-            self._records.put(admission)
+    def _hand_over(self, done: list[_Hashed]) -> None:
+        """Pass files on to the recording thread."""
+        for one in done:
+            self._records.put(one)
 
-    def _admissions(
-        self, path: Path, hashed: Sequence[tuple[Arrival, str]], renamed_from: Sequence[int | None]
-    ) -> list[Admission]:
+    def _admissions(self, hashed: Sequence[_Hashed]) -> list[Admission]:
         settings = self._settings()
-        folder = next((f for f in settings.folders if f.path == path), None)
-        name = "default" if folder is None else folder.profile
-        profile, recipe = settings.profiles[name], settings.recipe(name)
-        return [
-            Admission(
-                path=arrival.path,
-                folder=path,
-                size=arrival.signature.size,
-                mtime_ns=arrival.signature.mtime_ns,
-                inode=arrival.signature.inode,
-                sha256=sha256,
-                profile=name,
-                recipe=recipe,
-                share_result=profile.duplicates == "reference",
-                settle_s=arrival.settle_s,
-                max_attempts=profile.max_attempts,
-                priority=0 if folder is None else folder.priority,
-                renamed_from=older,
+        folders = {f.path: (f.profile, f.priority) for f in settings.folders}
+        recipes: dict[str, str] = {}
+        found = []
+        for one in hashed:
+            arrival = one.arrival
+            name, priority = folders.get(arrival.folder, ("default", 0))
+            if name not in recipes:
+                recipes[name] = settings.recipe(name)
+            profile = settings.profiles[name]
+            found.append(
+                Admission(
+                    path=arrival.path,
+                    folder=arrival.folder,
+                    size=arrival.signature.size,
+                    mtime_ns=arrival.signature.mtime_ns,
+                    inode=arrival.signature.inode,
+                    sha256=one.sha256,
+                    profile=name,
+                    recipe=recipes[name],
+                    share_result=profile.duplicates == "reference",
+                    settle_s=arrival.settle_s,
+                    max_attempts=profile.max_attempts,
+                    priority=priority,
+                    renamed_from=one.renamed_from,
+                )
             )
-            for (arrival, sha256), older in zip(hashed, renamed_from, strict=True)
-        ]
+        return found
 
     def _record(self) -> None:
         activity = self._activities.enter("admission")
@@ -253,25 +277,38 @@ class Admitter:
         Else the removal of a file would cancel the job of the file that has its name since.
         """
         now = time.time()
-        admissions: list[Admission] = []
-        for record in batch:
+        hashed: list[_Hashed] = []
+        for record in self._traced(batch):
             match record:
-                case Admission():
-                    admissions.append(record)
+                case _Hashed():
+                    hashed.append(record)
                 case Gone():
-                    if any(a.path == record.path for a in admissions):
-                        self._admit(admissions, now, activity)
-                        admissions = []
+                    if any(h.arrival.path == record.path for h in hashed):
+                        self._admit(hashed, now, activity)
+                        hashed = []
                     self._record_gone(record, now, activity)
-        self._admit(admissions, now, activity)
+        self._admit(hashed, now, activity)
 
-    def _admit(self, admissions: list[Admission], now: float, activity: Activity) -> None:
-        if not admissions:
+    def _traced(self, batch: Sequence[_Record | None]) -> list[_Record]:
+        """The records without those files that may have been renamed: they go back to be traced first."""
+        untraced = [r for r in batch if isinstance(r, _Hashed) and not r.traced]
+        answers = self._renames.may_be_renamed([(r.arrival, r.sha256) for r in untraced])
+        back = {id(r) for r, may_be in zip(untraced, answers, strict=True) if may_be}
+        for r in untraced if back else ():
+            if id(r) in back:
+                self._hashers.put(r.arrival.folder, r)
+        return [r for r in batch if r is not None and id(r) not in back]
+
+    def _admit(self, hashed: list[_Hashed], now: float, activity: Activity) -> None:
+        if not hashed:
             return
+        admissions = self._admissions(hashed)
         made = self._storage_retry.insist(lambda: self._ledger.admit(admissions, now), activity.working)
+        # Bound once: the logger that is kept is set up anew for each line.
+        log = self._log.bind()
         for admission, admitted in zip(admissions, made, strict=True):
             if admitted.created:
-                self._log.debug(
+                log.debug(
                     "admitted",
                     action=str(logs.Action.ADMITTED),
                     job=admitted.job_id,

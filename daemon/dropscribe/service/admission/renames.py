@@ -31,29 +31,33 @@ class RenameFinder:
         self._settings = settings
         self._is_watched = is_watched
 
-    def __call__(
-        self, folder: Path, hashed: Sequence[tuple[Arrival, str]], activity: Activity
-    ) -> list[int | None]:
-        """Number on record of the recording that was renamed to the path of each arrival of `folder`; None for a new one.
-
-        `hashed`: the arrivals with their SHA-256.
-        """
-        found: list[int | None] = [None] * len(hashed)
+    def may_be_renamed(self, hashed: Sequence[tuple[Arrival, str]]) -> list[bool]:
+        """Whether 1. holds for each of these arrivals, which are given with their SHA-256. Waits for the ledger alone."""
         settings = self._settings()
-        watched = {f.path: f.profile for f in settings.folders}
-        if not hashed or not settings.profile(watched.get(folder, "default")).follow_renames:
-            return found
-        # Without an answer they count as new recordings, which are transcribed by reference.
-        with contextlib.suppress(StorageError, UnusableLedgerError):
-            # One question for all: hardly ever is one of them on record.
-            known = self._ledger.keeping.on_record([(a.signature, sha256) for a, sha256 in hashed])
-            for i, (arrival, sha256) in enumerate(hashed):
-                if known[i]:
-                    with contextlib.suppress(OSError):
-                        found[i] = self._renamed_from(arrival, sha256, watched, activity)
-        return found
+        follows = {f.path: settings.profile(f.profile).follow_renames for f in settings.folders}
+        default = settings.profile("default").follow_renames
+        asked = [i for i, (arrival, _) in enumerate(hashed) if follows.get(arrival.folder, default)]
+        answers = [False] * len(hashed)
+        if asked:
+            # Without an answer they count as new recordings, which are transcribed by reference.
+            with contextlib.suppress(StorageError, UnusableLedgerError):
+                # One question for all: hardly ever is one of them on record.
+                contents = [(hashed[i][0].signature, hashed[i][1]) for i in asked]
+                for i, there in zip(asked, self._ledger.keeping.on_record(contents), strict=True):
+                    answers[i] = there
+        return answers
 
-    def _renamed_from(
+    def renamed_from(self, arrival: Arrival, sha256: str, activity: Activity) -> int | None:
+        """Number on record of the recording that was renamed to the path of an arrival; None for a new one.
+
+        Waits for file systems, for one that `may_be_renamed`.
+        """
+        watched = {f.path for f in self._settings().folders}
+        with contextlib.suppress(StorageError, UnusableLedgerError, OSError):
+            return self._find(arrival, sha256, watched, activity)
+        return None
+
+    def _find(
         self, arrival: Arrival, sha256: str, watched: Container[Path], activity: Activity
     ) -> int | None:
         for one in self._ledger.keeping.rename_candidates(arrival.path, arrival.signature, sha256):
