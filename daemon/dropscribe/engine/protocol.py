@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dropscribe.records import sent
 from dropscribe.transcript.roles import ModelSet
 from dropscribe.transcript.types import NO_TAGS, EngineFacts, ModelsUsed, Tags, Tokens
 
@@ -28,6 +29,7 @@ BYTES_PER_SAMPLE = 2
 AUTO = "auto"
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
     """What is wanted for one stream."""
@@ -162,6 +164,7 @@ class StreamFailed:
 Event = BlockFreed | SegmentDone | StreamDone | StreamFailed
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class HeldModel:
     """State of a model for people: "loaded", "loading", "waiting" (for memory) or "failed" (see `problem`)."""

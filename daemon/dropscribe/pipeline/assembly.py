@@ -16,9 +16,11 @@ from dropscribe.engine.protocol import (
 from dropscribe.errors import LostSegmentError
 from dropscribe.media.protocol import PartBegun
 from dropscribe.pipeline.parts import PartsUnderWay, label, placed, speakers_of
+from dropscribe.records import sent
 from dropscribe.transcript.types import VOICE, MediaFacts, ModelsUsed, Segment, Speaker, Timings
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Result:
     """A completely recognised recording; stages before decoding are not in `timings` yet."""
@@ -33,6 +35,7 @@ class Result:
     used: ModelsUsed | None = None
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Heard:
     """Progress of a recording under way: its first `segments` segments are recognised, without a gap.

@@ -12,8 +12,10 @@ from dropscribe.media.protocol import CHANNELS_APART, CHANNELS_IF_CALL, CHANNELS
 from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import Problem
+from dropscribe.records import sent
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Work:
     """One attempt at one recording. `ticket` must be unique within an executor; `folder`, `outputs`, `track` and `channels` as in `DecodeOrder`."""
@@ -50,6 +52,7 @@ def channels_of(profile: Profile) -> str:
     return _CHANNELS[profile.speakers] if isinstance(profile.speakers, str) else CHANNELS_MIXED
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """End of one attempt: a result or a problem."""
@@ -58,6 +61,7 @@ class Outcome:
     end: Result | Problem
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Progress of one attempt, ms of audio; `declared_ms` None if the container declares no duration.

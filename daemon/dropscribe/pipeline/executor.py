@@ -19,9 +19,11 @@ from typing import Protocol
 
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.pipeline.station import Attempts, State
+from dropscribe.records import sent
 from dropscribe.transcript.types import EngineFacts
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Restarts:
     """Processes that were started in place of others since the start. `last_reason`: of the newest engine; "" if none was."""

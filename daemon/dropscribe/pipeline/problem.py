@@ -21,6 +21,7 @@ from dropscribe.errors import (
     UnansweredError,
     UnwritableError,
 )
+from dropscribe.records import sent
 
 
 class FaultKind(Enum):
@@ -68,6 +69,7 @@ def kind_of(code: str, *, retryable: bool) -> FaultKind:
     return _KINDS.get(code, FaultKind.TRANSIENT if retryable else FaultKind.RECORDING)
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Problem that ended an attempt. `code` as in `dropscribe.errors`; stored in the ledger and shown to people."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple, overload
 
+from dropscribe.records import sent
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, role_of
 
 _set = object.__setattr__
@@ -177,6 +178,7 @@ def _joined(texts: Sequence[str]) -> str | tuple[str, ...]:
 NO_TOKENS = Tokens()
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Tags:
     """What a model says of a segment besides its words; "" and (): nothing."""
@@ -248,6 +250,7 @@ MOST_SPEAKERS = 255
 MOST_PARTS = 16
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """A speaker of a recording. Numbers count from 1, in order of first appearance or of channels or tracks."""
@@ -267,6 +270,7 @@ UNDECODABLE = (
 UNREAD = "unread"  #: bytes behind the place where decoding stopped
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Loss:
     """Audio that was in the file, or should have been, and is not in the transcript."""
@@ -279,6 +283,7 @@ class Loss:
     places: int = 1
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
     """An audio track of a recording. Language and title are as the file has them, shortened."""
@@ -292,6 +297,7 @@ class AudioTrack:
     chosen: bool  #: transcribed
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Part:
     """A channel or track that is transcribed apart. The parts of a recording are decoded one after the other."""
@@ -302,6 +308,7 @@ class Part:
     name: str | None  #: title of the track
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
     """Facts about a recording, reported by its decoder."""
@@ -347,6 +354,7 @@ class MediaFacts:
         return cls(**{**record, **made})
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class ModelsUsed:
     """Models that worked on one recording."""
@@ -356,6 +364,7 @@ class ModelsUsed:
     notice: str | None  #: see `EngineFacts.notice`
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
     """Models, device and versions that produced a transcript; reported once when the engine is ready."""
@@ -437,6 +446,7 @@ STAGES: tuple[str, ...] = (
 )
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Timings of one job: seconds by stage (keys of `STAGES`), and its batches."""
@@ -455,6 +465,7 @@ class Timings:
         return dict(self.seconds).get(stage, 0.0)
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """Assembled result of one job: the only input of the renderers."""

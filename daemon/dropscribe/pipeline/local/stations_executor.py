@@ -5,7 +5,7 @@ One process for all would be limited by its interpreter, which feeds decoders an
 
 from __future__ import annotations
 
-import multiprocessing.connection
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -169,8 +169,10 @@ class StationsExecutor:
         if not self._outcomes and timeout_s > 0:
             links = [p.link for p in self._places if not p.station.over]
             longest_s = FULL_PIPE_S if any(link.pending for link in links) else timeout_s
-            descriptors = [link.fileno() for link in links]
-            multiprocessing.connection.wait([*descriptors, *wake], min(timeout_s, longest_s))
+            poll = select.poll()
+            for descriptor in (*(link.fileno() for link in links), *wake):
+                poll.register(descriptor, select.POLLIN)
+            poll.poll(min(timeout_s, longest_s) * 1000)
         for place in self._places:
             place.link.hear()
         now = self._clock()

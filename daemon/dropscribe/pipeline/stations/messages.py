@@ -10,9 +10,11 @@ from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.executor import Restarts
 from dropscribe.pipeline.station import State
+from dropscribe.records import sent
 from dropscribe.transcript.types import EngineFacts
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Orders:
     """Attempts to start and tickets to abort, in this order. `number`: of this message, from 1; repeated if it is sent again."""
@@ -22,6 +24,7 @@ class Orders:
     abort: tuple[int, ...] = ()
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class UnderWay:
     """Progress of one attempt; `texts` as of `Executor.texts`, None if they are not told."""
@@ -32,6 +35,7 @@ class UnderWay:
     texts: tuple[str, ...] | None
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Report:
     """State of a station. Outcomes have numbers and are repeated until the daemon has confirmed them."""

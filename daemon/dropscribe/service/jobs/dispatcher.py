@@ -25,6 +25,7 @@ from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, Device
 from dropscribe.service.jobs.throughput import Load, Throughput
 from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.monitoring.tally import Tally
+from dropscribe.service.publishing.group_facts import Places
 from dropscribe.service.publishing.output_plan import outputs_place
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
@@ -81,6 +82,7 @@ class Dispatcher:
         self._publishing: dict[int, Claim] = {}
         #: By job that is with executor or publisher: when it was started, monotonic seconds.
         self._began: dict[int, float] = {}
+        self._places = Places(settings())
         self._next_heartbeat = 0.0
         self._next_check = 0.0
         self._throughput = Throughput(clocks.monotonic())
@@ -253,6 +255,8 @@ class Dispatcher:
     def _start_begun(self) -> None:
         self._drop(self._beginning.answer())
         settings = self._settings()
+        if self._places.settings is not settings:
+            self._places = Places(settings)
         while self._may_start():
             claim = self._claimed[0]
             recognised = claim.result_given or claim.reference == claim.job_id
@@ -275,7 +279,7 @@ class Dispatcher:
             self._ticket += 1
             self._running[self._ticket] = claim
             self._began[claim.job_id] = self._clocks.monotonic()
-            profile, outputs = settings.profile(claim.profile), outputs_place(claim, settings)
+            profile, outputs = settings.profile(claim.profile), outputs_place(claim, self._places)
             self._executor.start(
                 Work(
                     self._ticket,
@@ -328,7 +332,7 @@ class Dispatcher:
         partials = self._publisher.partials
         for ticket, claim in self._running.items():
             heard = self._executor.heard(ticket)
-            if heard is not None and partials.wants(claim, heard, now):
+            if heard is not None and heard.segments and partials.wants(claim, heard, now):
                 partials.put(claim, self._executor.texts(ticket), heard, now)
 
     def _publish(self, claim: Claim, result: Result | None) -> None:

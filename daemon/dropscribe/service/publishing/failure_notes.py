@@ -24,7 +24,7 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import FAILED_NOTE, Claim, JobState, NotedRecording, OutputIntent, OwnedOutput
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache
-from dropscribe.service.publishing.group_facts import GroupFacts, root_of
+from dropscribe.service.publishing.group_facts import GroupFacts, Places
 from dropscribe.service.publishing.output_plan import (
     directory_state,
     intended_by,
@@ -184,7 +184,7 @@ class FailureNotes:
         if noted.state is JobState.RUNNING or any(n.published and n.sha256 == digest for n in noted.notes):
             return True
         settings = self._settings()
-        root = root_of(noted, settings.profile(noted.profile), settings)
+        _, root = Places(settings).of(noted, settings.profile(noted.profile))
         if any(not n.published for n in noted.notes):
             # A daemon was killed while it wrote one.
             for directory in {n.path.parent for n in noted.notes}:

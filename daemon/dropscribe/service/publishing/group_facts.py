@@ -18,6 +18,8 @@ from dropscribe.transcript import naming
 
 #: Most directories that are open at once.
 MOST_OPEN = 32
+#: Most directories whose places are kept.
+MOST_PLACES = 4096
 
 
 class Placed(Protocol):
@@ -31,14 +33,29 @@ class Placed(Protocol):
     def profile(self) -> str: ...
 
 
-def root_of(claim: Placed, profile: Profile, settings: Settings) -> Path:
-    """Directory below which no symbolic link is followed on the way to the outputs of a claimed job."""
-    return naming.output_root(
-        naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir),
-        folder=claim.folder,
-        output_dir=profile.output_dir,
-        watched=[f.path for f in settings.folders],
-    )
+class Places:
+    """Where outputs go under one state of the settings: the same for all recordings of a directory. Not thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._found: dict[tuple[Path, Path | None, Path], tuple[Path, Path]] = {}
+
+    def of(self, one: Placed, profile: Profile) -> tuple[Path, Path]:
+        """Directory of the outputs of a recording, and the one below which no symbolic link is followed on the way to them."""
+        key = (one.folder, profile.output_dir, one.path.parent)
+        found = self._found.get(key)
+        if found is None:
+            if len(self._found) >= MOST_PLACES:
+                self._found.clear()
+            directory = naming.target_directory(one.path, folder=one.folder, output_dir=profile.output_dir)
+            root = naming.output_root(
+                directory,
+                folder=one.folder,
+                output_dir=profile.output_dir,
+                watched=[f.path for f in self.settings.folders],
+            )
+            found = self._found[key] = directory, root
+        return found
 
 
 class GroupFacts:
@@ -53,7 +70,7 @@ class GroupFacts:
         self.ledger = ledger
         self._outputs = ledger.outputs_of_each([one.path for one in group])
         self._extensions = {f.path: f.recordings for f in settings.folders}
-        self._places: dict[tuple[Path, Path | None, Path], tuple[Path, Path]] = {}
+        self._places = Places(settings)
         self._opened = ExitStack()
         #: Descriptors by root and directory; None: there is no such directory.
         self._descriptors: dict[tuple[Path, Path], int | None] = {}
@@ -73,12 +90,8 @@ class GroupFacts:
         return self._extensions.get(folder, frozenset())
 
     def place(self, one: Placed, profile: Profile) -> tuple[Path, Path]:
-        """Directory of the outputs of a recording, and its root, as of `root_of`."""
-        key = (one.folder, profile.output_dir, one.path.parent)
-        if key not in self._places:
-            directory = naming.target_directory(one.path, folder=one.folder, output_dir=profile.output_dir)
-            self._places[key] = (directory, root_of(one, profile, self.settings))
-        return self._places[key]
+        """As `Places.of`."""
+        return self._places.of(one, profile)
 
     def is_there(self, path: Path, root: Path) -> bool:
         """As `files.is_there`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
 from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
-from dropscribe.service.publishing.group_facts import GroupFacts, Placed, root_of
+from dropscribe.service.publishing.group_facts import GroupFacts, Placed, Places
 from dropscribe.service.publishing.making.file_maker import (
     Made,
     MadeFile,
@@ -159,15 +158,13 @@ def root_over(path: Path, settings: Settings) -> Path:
     return next((f.path for f in settings.folders if path.is_relative_to(f.path)), Path(path.anchor))
 
 
-def outputs_place(claim: Placed, settings: Settings) -> OutputPlace:
+def outputs_place(claim: Placed, places: Places) -> OutputPlace:
     """Where the outputs of a claimed job go."""
-    profile = settings.profile(claim.profile)
-    directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
+    profile = places.settings.profile(claim.profile)
+    directory, root = places.of(claim, profile)
     formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
-    names = (naming.name_of(claim.path, f, naming.SHORT) for f in formats)
-    return OutputPlace(
-        root_of(claim, profile, settings), directory, max(names, key=lambda name: len(os.fsencode(name)))
-    )
+    longest = max(formats, key=lambda f: len(naming.ending(f)))
+    return OutputPlace(root, directory, naming.name_of(claim.path, longest, naming.SHORT))
 
 
 def intents(one: OutputPlan, files: Mapping[str, MadeFile]) -> list[OutputIntent]:

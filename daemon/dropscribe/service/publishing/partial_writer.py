@@ -24,7 +24,7 @@ from dropscribe.ledger.records import PARTIAL, Claim, OwnedOutput
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache
-from dropscribe.service.publishing.group_facts import GroupFacts, root_of
+from dropscribe.service.publishing.group_facts import GroupFacts, Places
 from dropscribe.service.publishing.output_plan import (
     directory_state,
     intended_by,
@@ -215,7 +215,7 @@ class Partials:
         claim = text.claim
         if not is_there(claim.path, claim.folder):
             return
-        root = root_of(claim, self._profile(claim), self._settings())
+        _, root = Places(self._settings()).of(claim, self._profile(claim))
         before = self._written.get(claim.job_id, ())
         path = before[-1].path if before else self._path(claim)
         if not before:

@@ -48,7 +48,7 @@ from dropscribe.service.monitoring.tally import Tally
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.done_log import log_done
 from dropscribe.service.publishing.failure_notes import FailureNotes
-from dropscribe.service.publishing.group_facts import GroupFacts
+from dropscribe.service.publishing.group_facts import GroupFacts, Places
 from dropscribe.service.publishing.groups import Groups
 from dropscribe.service.publishing.making.file_maker import (
     WRITERS,
@@ -445,7 +445,7 @@ class Publisher:
 
     def _denied(self, claim: Claim, lane: _Lane) -> Problem | None:
         """Problem of a job whose outputs' directory may not be written; None if it may, or the cause is another."""
-        place = outputs_place(claim, self._settings())
+        place = outputs_place(claim, Places(self._settings()))
         try:
             with lane.activity.storage("publish", lane.target, place.directory):
                 require_writable(place)

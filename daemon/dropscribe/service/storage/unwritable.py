@@ -21,6 +21,7 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import UNWRITABLE, Claim
 from dropscribe.output_places import OutputPlace, require_writable
 from dropscribe.pipeline.problem import Problem
+from dropscribe.service.publishing.group_facts import Places
 from dropscribe.service.publishing.output_plan import outputs_place
 
 #: Interval of probing folders, seconds.
@@ -86,7 +87,7 @@ class UnwritableFolders:
                 self._log, logs.Action.STORAGE, f"{problem.reason}; the jobs in {folder} are held",
                 remedy=problem.remedy, folder=str(folder),
             )  # fmt: skip
-        place = outputs_place(claim, self._settings())
+        place = outputs_place(claim, Places(self._settings()))
         self._denied[folder] = _Denied(claim.folder, place, problem.reason, problem.remedy)
         self._renew_at = self._report_at = 0.0
         with self._lock:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 from dropscribe import __version__
+from dropscribe.records import sent
 from dropscribe.transcript.layout.cues import Cue, Limits, cues
 from dropscribe.transcript.remarks import Remark, remarks
 from dropscribe.transcript.types import CHANNEL, TRACK, Transcript
@@ -24,6 +25,7 @@ UNSURE_NOTE = "Underlined with dots: words of which the model was not sure."
 _APART = frozenset({CHANNEL, TRACK})
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of a profile that affect the content of files; fields are named as in the profile."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -288,6 +290,12 @@ def _ids(result: sa.CursorResult[Any]) -> list[int]:
     return [int(row[0]) for row in result]
 
 
+@lru_cache(maxsize=1024, typed=True)
+def _folder_of(raw_path: bytes) -> Path:
+    """As `path_of`: the same object for all jobs of a folder, which is compared in no time."""
+    return path_of(raw_path)
+
+
 def _claim(row: Row[Any], now: float) -> Claim:
     return Claim(
         job_id=row.id,
@@ -295,7 +303,7 @@ def _claim(row: Row[Any], now: float) -> Claim:
         attempt=row.attempts + 1,
         max_attempts=row.max_attempts,
         path=path_of(row.path_raw),
-        folder=path_of(row.folder_raw),
+        folder=_folder_of(row.folder_raw),
         signature=FileSignature(row.size, mtime_of(row.mtime_ns), inode_of(row.inode)),
         sha256=row.sha256,
         profile=row.profile,

@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 
 from dropscribe.files import Readers
 from dropscribe.ledger.columns import SegmentRows, segment_rows
+from dropscribe.records import sent
 from dropscribe.transcript import render
 from dropscribe.transcript.placing.publish import PendingFile, Placed, Publication
 from dropscribe.transcript.timing import TIMING, timing_log
@@ -29,6 +30,7 @@ WRITERS = 8
 Watch = Callable[[Path], AbstractContextManager[Callable[[], None]]]
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Order:
     """A transcript of which files are to be made."""
@@ -70,6 +72,7 @@ class Target(NamedTuple):
     replaces_size: int | None = None
 
 
+@sent
 @dataclass(frozen=True, slots=True)
 class Placing:
     """Where files of a job go."""
