@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
 from watchdog.observers.inotify_c import (
+    DEFAULT_EVENT_BUFFER_SIZE,
     CallbackId,
     InotifyConstants,
     InotifyEvent,
@@ -41,6 +43,12 @@ _EVENTS = Mask(
 )
 #: Names of files that dropscribe is writing.
 _OURS_BEGIN, _OURS_END = TEMPORARY_BEGIN.encode(), TEMPORARY_END.encode()
+
+
+#: Wait after events of which none means anything, seconds.
+GATHER_S = 0.05
+#: Events that are told whatever the name: of directories, and of watches that end.
+_TOLD = InotifyConstants.IN_ISDIR | InotifyConstants.IN_IGNORED
 
 
 class WatchesExhaustedError(Exception):
@@ -72,6 +80,10 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Stop. Idempotent."""
+
+
+def _is_ours(name: bytes) -> bool:
+    return name.startswith(_OURS_BEGIN) and name.endswith(_OURS_END)
 
 
 class PollBackend:
@@ -109,9 +121,6 @@ class _DirectoryWatch(WatchCallback):
         self._hint = hint
 
     def on_event(self, event: InotifyEvent) -> None:
-        # Most events of a folder whose recordings are transcribed, and nothing to look at.
-        if event.name and event.name.startswith(_OURS_BEGIN) and event.name.endswith(_OURS_END):
-            return
         self._hint(f"{self.path.rstrip('/')}/{os.fsdecode(event.name)}" if event.name else self.path)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - watchdog's signature
@@ -124,18 +133,42 @@ class _DirectoryWatch(WatchCallback):
         self._hint(self._root)
 
 
+class _Reader(InotifyFD):
+    """Drops events that mean nothing before objects are made of them: most are of transcripts that are being published."""
+
+    def __init__(self, ignored: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._ignored = ignored
+
+    def read_events(self, *, event_buffer_size: int = DEFAULT_EVENT_BUFFER_SIZE) -> list[InotifyEvent]:
+        """See `InotifyFD`."""
+        events = self._parse_event_buffer(self._read_event_buffer(event_buffer_size))
+        told = [
+            InotifyEvent(wd, mask, cookie, name)
+            for wd, mask, cookie, name in events
+            # The kernel reports an overflow with the descriptor -1; watchdog ignores other events of the whole queue.
+            if (mask & _TOLD or not name or not self._ignored(name))
+            and (wd != -1 or mask & InotifyConstants.IN_Q_OVERFLOW)
+        ]
+        if not told:
+            # Transcripts are being published: more such events follow, which the kernel collects meanwhile.
+            time.sleep(GATHER_S)
+        return told
+
+
 class InotifyBackend:
     """Events of the local kernel. The constructor raises WatchesExhaustedError if no instance is available."""
 
     name = "inotify"
 
-    def __init__(self, root: str, hint: Callable[[str], None]) -> None:
+    def __init__(self, root: str, hint: Callable[[str], None], ignored: Callable[[str], bool]) -> None:
+        """`ignored`: whether a file of this name means nothing; called by the backend's thread."""
         self._root = root
         self._hint = hint
         self._watches: dict[str, _DirectoryWatch] = {}
         self._closed = False
         try:
-            self._reader = InotifyFD()
+            self._reader = _Reader(lambda name: _is_ours(name) or ignored(os.fsdecode(name)))
         except OSError as e:
             if e.errno in {errno.EMFILE, errno.ENFILE}:
                 raise WatchesExhaustedError("fs.inotify.max_user_instances") from e

@@ -71,11 +71,14 @@ class FolderWatch:
 
     def __init__(self, folder: Folder, hint: Callable[[str], None], around: Surroundings) -> None:
         self.folder = folder
-        self.post = RootMonitor(folder, hint, around.sink, around.wall, around.locks)
+        self.post = RootMonitor(
+            folder, hint, around.sink, around.wall, around.locks, ignored=self._means_nothing
+        )
         #: Start of the last file system call, monotonic seconds; None while idle. Read by other threads.
         self.asked_at: float | None = None
         self._path = str(folder.path)
         self._around = around
+        #: Replaced as a whole: other threads read it.
         self._names = Names(folder)
         self._files = FileTable(Settling(folder))
         #: True if the known files must be read from the ledger before the next walk is evaluated.
@@ -99,6 +102,10 @@ class FolderWatch:
             self._follow(path, now)
         self._confirm_missing(now)
         self.asked_at = None
+
+    def _means_nothing(self, name: str) -> bool:
+        """Whether a file of this name is nothing to look at, such as a transcript. Any thread."""
+        return self._names.kind(name) is Kind.SIDECAR and not name.endswith(DONE_SUFFIX)
 
     def _mark_call(self) -> None:
         """Note the start of a file system call, for the detection of one that hangs."""

@@ -28,8 +28,8 @@ class Standing(Enum):
 class RootMonitor:
     """Check the root directory, lock it, and choose its backend. Owned by the folder's thread.
 
-    `hint` is called with the directories that the backend (inotify or polling) reports as changed, also from the
-    backend's own thread.
+    `hint` is called with the paths that the backend (inotify or polling) reports as changed, also from the backend's own
+    thread, which also calls `ignored`: whether a file of this name means nothing.
     """
 
     def __init__(
@@ -39,10 +39,13 @@ class RootMonitor:
         say: Callable[[FolderHealth], None],
         wall: Callable[[], float],
         locks: FolderLocks,
+        *,
+        ignored: Callable[[str], bool],
     ) -> None:
         self._folder = folder
         self._path = str(folder.path)
         self._hint = hint
+        self._ignored = ignored
         self._say = say
         self._wall = wall
         self._folder_locks = locks
@@ -198,7 +201,7 @@ class RootMonitor:
         wanted = self._folder.backend
         if wanted == "inotify" or (wanted == "auto" and not where.network):
             try:
-                self._backend = InotifyBackend(self._path, self._hint)
+                self._backend = InotifyBackend(self._path, self._hint, self._ignored)
             except WatchesExhaustedError as e:
                 self._fall_back_to_polling(e)
         self._report()

@@ -108,10 +108,13 @@ class FolderPool(Generic[T]):
     def tend(self) -> None:
         """Replace threads blocked by a slow file system; to be called periodically."""
         with self._changed:
+            slow = [w for w in self._workers if w.slow]
             self._mark_slow()
             if not self._stopping:
                 self._fill()
-            self._changed.notify_all()
+            # Else nothing has changed for the threads that wait.
+            if slow != [w for w in self._workers if w.slow]:
+                self._changed.notify_all()
 
     def slow(self) -> list[T]:
         """Items of slow folders, started or queued."""
