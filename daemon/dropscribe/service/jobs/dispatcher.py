@@ -10,6 +10,7 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.columns import shortened
 from dropscribe.config import Settings
+from dropscribe.engine.protocol import StreamOptions
 from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, UnansweredError
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
@@ -41,6 +42,32 @@ _UNANSWERED = Problem(
     UnansweredError.code, "the file system of its folder does not answer", "see to the disk or the network share",
     FaultKind.UNANSWERED,
 )  # fmt: skip
+
+
+class _Terms:
+    """What recordings of a profile are started with under one state of the settings: found once, not for each recording."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.places = Places(settings)
+        self._recipes: dict[str, str] = {}
+        self._options: dict[str, tuple[StreamOptions, int | str, str]] = {}
+
+    def recipe(self, profile: str) -> str:
+        """See `Settings.recipe`."""
+        if profile not in self._recipes:
+            self._recipes[profile] = self.settings.recipe(profile)
+        return self._recipes[profile]
+
+    def work(self, ticket: int, claim: Claim) -> Work:
+        """The attempt at a claimed job."""
+        if claim.profile not in self._options:
+            profile = self.settings.profile(claim.profile)
+            options = options_of(self.settings, profile)
+            self._options[claim.profile] = options, profile.audio_track, channels_of(profile)
+        options, track, channels = self._options[claim.profile]
+        outputs = outputs_place(claim, self.places)
+        return Work(ticket, claim.path, claim.signature, options, claim.folder, outputs, track, channels)
 
 
 class Dispatcher:
@@ -82,7 +109,7 @@ class Dispatcher:
         self._publishing: dict[int, Claim] = {}
         #: By job that is with executor or publisher: when it was started, monotonic seconds.
         self._began: dict[int, float] = {}
-        self._places = Places(settings())
+        self._terms = _Terms(settings())
         self._next_heartbeat = 0.0
         self._next_check = 0.0
         self._throughput = Throughput(clocks.monotonic())
@@ -255,12 +282,12 @@ class Dispatcher:
     def _start_begun(self) -> None:
         self._drop(self._beginning.answer())
         settings = self._settings()
-        if self._places.settings is not settings:
-            self._places = Places(settings)
+        if self._terms.settings is not settings:
+            self._terms = _Terms(settings)
         while self._may_start():
             claim = self._claimed[0]
             recognised = claim.result_given or claim.reference == claim.job_id
-            if not recognised and not claim.is_under(settings.recipe(claim.profile)):
+            if not recognised and not claim.is_under(self._terms.recipe(claim.profile)):
                 self._claimed.popleft()
                 self._requeue_outdated(claim)
                 continue
@@ -279,19 +306,7 @@ class Dispatcher:
             self._ticket += 1
             self._running[self._ticket] = claim
             self._began[claim.job_id] = self._clocks.monotonic()
-            profile, outputs = settings.profile(claim.profile), outputs_place(claim, self._places)
-            self._executor.start(
-                Work(
-                    self._ticket,
-                    claim.path,
-                    claim.signature,
-                    options_of(settings, profile),
-                    claim.folder,
-                    outputs,
-                    profile.audio_track,
-                    channels_of(profile),
-                )
-            )
+            self._executor.start(self._terms.work(self._ticket, claim))
 
     def _requeue_outdated(self, claim: Claim) -> None:
         """Requeue a job whose profile changed during its claim: its result would be stored under the old recipe."""
