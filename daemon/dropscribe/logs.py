@@ -146,6 +146,11 @@ def get(room: str) -> Logger:
     return cast(Logger, structlog.get_logger(room=room))
 
 
+def tells(log: Logger) -> bool:
+    """Whether lines of level info are written: for those that take long to make."""
+    return bool(log.is_enabled_for(logging.INFO))
+
+
 def event(log: Logger, action: Action, message: str, **keys: Any) -> None:
     """Log at level info, with an action."""
     log.info(message, action=str(action), **keys)

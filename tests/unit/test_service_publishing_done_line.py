@@ -31,13 +31,13 @@ def done_line(
     )  # fmt: skip
     said = transcript(media=MEDIA)
     plan = OutputPlan(
-        claim, Profile(), said, {name.rpartition(".")[2]: Path(name) for name in written}, Path("/in"), {}, {}, 100.0,
+        claim, Profile(), said, said.timings, {name.rpartition(".")[2]: Path(name) for name in written}, Path("/in"), {}, {}, 100.0,
         reference,
     )  # fmt: skip
     messages: list[str] = []
     monkeypatch.setattr(logs, "event", lambda _, __, message, **___: messages.append(message))
     object.__setattr__(said, "recording_name", path.name)
-    log_done(logs.get("service"), plan, 171.4)
+    log_done(logs.get("service"), plan, said.timings, 171.4)
     return messages[0]
 
 

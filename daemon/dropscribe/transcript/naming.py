@@ -92,7 +92,8 @@ def plan_names(recording: Path, formats: Sequence[str], state: DirectoryState) -
     """Decide the names of a recording's transcript files; `formats` may hold "timing"."""
     present = {_key(name) for name in state.names}
     for form in _forms(recording, state):
-        names = {f: name_of(recording, f, form, state.language) for f in formats}
+        base = _base(recording, form)
+        names = {f: base + ending(f, state.language) for f in formats}
         if all(_key(name) not in present or name in state.ours for name in names.values()):
             return NamePlan(form, {f: state.directory / name for f, name in names.items()})
     raise AssertionError("the forms never end")
@@ -131,6 +132,11 @@ def name_of(recording: Path, format_name: str, form: str, language: str = "") ->
 
     `language`: of the subtitles, for their names; "": none.
     """
+    return _base(recording, form) + ending(format_name, language)
+
+
+def _base(recording: Path, form: str) -> str:
+    """What the names of all formats in a form begin with."""
     marked = _VERSIONED.fullmatch(form)
     version, form = ("", form) if marked is None else (f".v{marked[1]}", marked[2])
     number = ""
@@ -141,7 +147,7 @@ def name_of(recording: Path, format_name: str, form: str, language: str = "") ->
         number = f".{numbered[1]}"
     base = recording.stem if form == SHORT else recording.name
     number += version
-    return _fitting(base, len(number)) + number + ending(format_name, language)
+    return _fitting(base, len(number)) + number
 
 
 def ending(format_name: str, language: str = "") -> str:
@@ -197,14 +203,16 @@ def _forms(recording: Path, state: DirectoryState) -> Iterator[str]:
 
 def _key(name: str) -> str:
     """Name for comparison regardless of case and Unicode composition."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _fitting(base: str, reserved: int) -> str:
     """`base`, cut if it would not fit with `reserved` more bytes and the longest ending."""
     room = NAME_BYTES - len(_LONGEST_ENDING) - reserved
-    raw = os.fsencode(base)
-    if len(raw) <= room:
+    # A character has at most four bytes.
+    if 4 * len(base) <= room or len(raw := os.fsencode(base)) <= room:
         return base
     mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
     while len(os.fsencode(base)) > room - len(mark):

@@ -6,6 +6,7 @@ transcript. Stale entries are safe: publishing refuses a name that another progr
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import unicodedata
@@ -19,14 +20,30 @@ from dropscribe.files import close, open_directory
 #: Lifetime of a listing: this many seconds, or this multiple of the time taken to read it, whichever is longer.
 FRESH_S = 1.0
 FRESH_TIMES = 20.0
+#: Time for which a listing is kept after it, seconds.
+KEPT_S = 10.0
 #: Length of the index prefix, characters; `naming` shortens overlong names far beyond it.
 PREFIX_CHARS = 40
 
 
 @dataclass(slots=True)
 class _Listing:
-    until: float
-    names: dict[str, set[str]] = field(default_factory=dict)
+    until: float = -math.inf
+    names: set[str] = field(default_factory=set)
+    #: By prefix.
+    index: dict[str, set[str]] = field(default_factory=dict)
+
+    def renew(self, names: set[str]) -> None:
+        """Take these names; only those that came and went are indexed."""
+        for name in self.names - names:
+            self.index[_prefix(name)].discard(name)
+        for name in names - self.names:
+            self.index.setdefault(_prefix(name), set()).add(name)
+        self.names = names
+
+    def add(self, name: str) -> None:
+        self.names.add(name)
+        self.index.setdefault(_prefix(name), set()).add(name)
 
 
 class DirectoryCache:
@@ -43,41 +60,42 @@ class DirectoryCache:
         now = time.monotonic()
         listing = self._listings.get(directory)
         if listing is None or now > listing.until:
-            self._listings = {d: known for d, known in self._listings.items() if now <= known.until}
-            listing = self._listings[directory] = _read(root, directory, now)
-        return listing.names.get(_prefix(name), set())
+            # One that has just expired makes the next one cheap.
+            self._listings = {d: one for d, one in self._listings.items() if now <= one.until + KEPT_S}
+            listing = self._listings.get(directory) or _Listing()
+            listing.renew(_read(root, directory))
+            took = time.monotonic() - now
+            listing.until = now + took + max(FRESH_S, took * FRESH_TIMES)
+            self._listings[directory] = listing
+        return listing.index.get(_prefix(name), set())
 
-    def add(self, directory: Path, paths: Iterable[Path]) -> None:
+    def add(self, directory: Path, names: Iterable[str]) -> None:
         """Add planned names to the cached listing of their directory."""
         listing = self._listings.get(directory)
         if listing is not None:
-            for name in (path.name for path in paths):
-                listing.names.setdefault(_prefix(name), set()).add(name)
+            for name in names:
+                listing.add(name)
 
     def clear(self) -> None:
-        """Discard all listings, because an added name was not written or another program took it."""
-        self._listings.clear()
+        """Read all listings anew, because an added name was not written or another program took it."""
+        for listing in self._listings.values():
+            listing.until = min(listing.until, time.monotonic())
 
 
-def _read(root: Path, directory: Path, now: float) -> _Listing:
-    listing = _Listing(until=now)
+def _read(root: Path, directory: Path) -> set[str]:
     try:
         descriptor = open_directory(root, directory)
     except FileNotFoundError:
-        return listing
+        return set()
     try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                listing.names.setdefault(_prefix(entry.name), set()).add(entry.name)
+        return set(os.listdir(descriptor))  # noqa: PTH208 - by descriptor
     finally:
         close(descriptor)
-    took = time.monotonic() - now
-    listing.until = now + took + max(FRESH_S, took * FRESH_TIMES)
-    return listing
 
 
 def _prefix(name: str) -> str:
-    return _folded(name.split(".", 1)[0])
+    head = name.split(".", 1)[0]
+    return head.lower()[:PREFIX_CHARS] if head.isascii() else _folded(head)
 
 
 @lru_cache(maxsize=256)

@@ -11,6 +11,7 @@ from dropscribe.transcript.naming import recording_name
 from dropscribe.transcript.packed_segments import characters_of
 from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.timing import TIMING
+from dropscribe.transcript.types import Timings
 
 
 def _message(one: OutputPlan, done: str) -> str:
@@ -28,9 +29,9 @@ def _message(one: OutputPlan, done: str) -> str:
     return f"{shortened(name, max(room, NAME_COLUMNS // 2))}: {done} → {written}"
 
 
-def log_done(log: logs.Logger, one: OutputPlan, ended: float) -> None:
+def log_done(log: logs.Logger, one: OutputPlan, timings: Timings, ended: float) -> None:
     """Log a finished job in one line, with all its facts as fields."""
-    timings, media = one.transcript.timings, one.transcript.media
+    media = one.transcript.media
     audio_s = media.duration_ms / 1000
     done = (
         f"{durations.length(audio_s)}, same as job {one.reference}"

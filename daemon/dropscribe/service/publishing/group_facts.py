@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterable
@@ -38,11 +37,12 @@ class Places:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._found: dict[tuple[Path, Path | None, Path], tuple[Path, Path]] = {}
+        #: By folder, `output_dir`, and directory of the recording as text: paths take ten times as long.
+        self._found: dict[tuple[Path, Path | None, str], tuple[Path, Path]] = {}
 
     def of(self, one: Placed, profile: Profile) -> tuple[Path, Path]:
         """Directory of the outputs of a recording, and the one below which no symbolic link is followed on the way to them."""
-        key = (one.folder, profile.output_dir, one.path.parent)
+        key = (one.folder, profile.output_dir, _above(one.path))
         found = self._found.get(key)
         if found is None:
             if len(self._found) >= MOST_PLACES:
@@ -73,7 +73,7 @@ class GroupFacts:
         self._places = Places(settings)
         self._opened = ExitStack()
         #: Descriptors by root and directory; None: there is no such directory.
-        self._descriptors: dict[tuple[Path, Path], int | None] = {}
+        self._descriptors: dict[tuple[Path, str], int | None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -95,26 +95,26 @@ class GroupFacts:
 
     def is_there(self, path: Path, root: Path) -> bool:
         """As `files.is_there`."""
-        directory = self._directory(root, path.parent)
+        return self._status(path, root) is not None
+
+    def readers_of(self, recording: Path, folder: Path) -> Readers | None:
+        """As `files.readers_of`; None if the recording is not there. Raises OSError as `is_there` does."""
+        status = self._status(recording, folder)
+        if status is None:
+            return None
+        return readers_of(recording, folder) if stat.S_ISLNK(status.st_mode) else Readers.of(status)
+
+    def _status(self, path: Path, root: Path) -> os.stat_result | None:
+        """lstat(2) of a path below `root`; None if there is nothing."""
+        directory = self._directory(root, path)
         if directory is None:
-            return False
+            return None
         try:
-            os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+            return os.stat(path.name, dir_fd=directory, follow_symlinks=False)
         except OSError as e:
             if e.errno not in GONE:
                 raise
-            return False
-        return True
-
-    def readers_of(self, recording: Path, folder: Path) -> Readers:
-        """As `files.readers_of`."""
-        directory = self._directory(folder, recording.parent)
-        if directory is not None:
-            with contextlib.suppress(OSError):
-                status = os.stat(recording.name, dir_fd=directory, follow_symlinks=False)
-                if not stat.S_ISLNK(status.st_mode):
-                    return Readers.of(status)
-        return readers_of(recording, folder)
+            return None
 
     def occupied(self, path: Path, root: Path) -> bool:
         """As `placing.standing.occupied`."""
@@ -123,15 +123,16 @@ class GroupFacts:
         except FileNotFoundError:
             return False
 
-    def _directory(self, root: Path, directory: Path) -> int | None:
-        key = (root, directory)
+    def _directory(self, root: Path, path: Path) -> int | None:
+        """Descriptor of the directory of a path."""
+        key = (root, _above(path))
         if key not in self._descriptors:
             if len(self._descriptors) >= MOST_OPEN:
                 self._opened.close()
                 self._descriptors.clear()
             folder = open_folder(root)
             try:
-                found: int | None = open_beneath(folder, relative_to(directory, root), STEP)
+                found: int | None = open_beneath(folder, relative_to(path.parent, root), STEP)
             except OSError as e:
                 if e.errno not in GONE:
                     raise
@@ -142,3 +143,8 @@ class GroupFacts:
                 self._opened.callback(close, found)
             self._descriptors[key] = found
         return self._descriptors[key]
+
+
+def _above(path: Path) -> str:
+    """Directory of an absolute path."""
+    return str(path).rpartition("/")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe.config import Profile, Settings
@@ -24,6 +24,7 @@ from dropscribe.service.publishing.making.file_maker import (
     Order,
     Placing,
     Target,
+    with_seconds,
     with_stage,
 )
 from dropscribe.transcript import naming, render
@@ -32,7 +33,7 @@ from dropscribe.transcript.placing.publish import PendingFile
 from dropscribe.transcript.placing.standing import FOREIGN, standing_at
 from dropscribe.transcript.roles import SPEAKERS
 from dropscribe.transcript.timing import TIMING
-from dropscribe.transcript.types import EngineFacts, Speaker, Transcript
+from dropscribe.transcript.types import EngineFacts, Speaker, Timings, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class OutputPlan:
     claim: Claim
     profile: Profile
     transcript: Transcript
+    timings: Timings  #: until its files are made
     paths: dict[str, Path]  #: by format, including the timing log
     root: Path  #: directory below which no symbolic link is followed on the way to `paths`
     replaces: dict[Path, OwnedOutput]  #: own files at `paths` that will be replaced
@@ -83,7 +85,7 @@ def ordered(
         media=result.media,
         engine=engine,
         segments=result.segments,
-        timings=replace(result.timings, seconds=seconds),
+        timings=with_seconds(result.timings, seconds),
         incomplete=result.remarks,
         speakers=_with_names(result.speakers, engine, ledger),
         recipe=claim.recipe,
@@ -104,7 +106,8 @@ def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: Director
     Raises RecordingGoneError if the recording is gone, since nothing is written beside a deleted file, and OSError.
     """
     claim, profile = job.claim, job.profile
-    if not facts.is_there(claim.path, claim.folder):
+    readers = facts.readers_of(claim.path, claim.folder)
+    if readers is None:
         raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
     formats: list[str] = [*profile.formats]
     if profile.timing_log:
@@ -119,12 +122,13 @@ def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: Director
         language=made.language,
     )
     paths = dict(naming.plan_names(claim.path, formats, state).paths)
-    index.add(state.directory, paths.values())
+    index.add(state.directory, (path.name for path in paths.values()))
     _, root = facts.place(claim, profile)
     return OutputPlan(
         claim,
         profile,
-        with_stage(job.order.transcript, "rendering", made.seconds),
+        job.order.transcript,
+        with_stage(job.order.transcript.timings, "rendering", made.seconds),
         paths,
         root,
         _replaced(claim, list(paths.values()), root, facts),
@@ -132,7 +136,7 @@ def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: Director
         job.started,
         job.reference,
         made.segment_rows,
-        facts.readers_of(claim.path, claim.folder),
+        readers,
     )
 
 
@@ -142,11 +146,6 @@ def _with_names(speakers: tuple[Speaker, ...], engine: EngineFacts, ledger: Ledg
     if model is None or not any(map(needs_name, speakers)):
         return speakers
     return named(speakers, ledger.known_voices(model))
-
-
-def timed(one: OutputPlan, seconds: float) -> OutputPlan:
-    """The plan with the time that publishing its files took."""
-    return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))
 
 
 def root_over(path: Path, settings: Settings) -> Path:
@@ -169,25 +168,24 @@ def outputs_place(claim: Placed, places: Places) -> OutputPlace:
 
 def intents(one: OutputPlan, files: Mapping[str, MadeFile]) -> list[OutputIntent]:
     """Intents for these files, to be recorded before they are written, with the hashes of the files they replace."""
-    return [
-        OutputIntent(
-            f,
-            one.paths[f],
-            made.sha256,
-            one.replaces[one.paths[f]].sha256 if one.paths[f] in one.replaces else "",
-            made.size,
+    found = []
+    for f, made in files.items():
+        path = one.paths[f]
+        replaced = one.replaces.get(path) if one.replaces else None
+        found.append(
+            OutputIntent(f, path, made.sha256, "" if replaced is None else replaced.sha256, made.size)
         )
-        for f, made in files.items()
-    ]
+    return found
 
 
 def placing(one: OutputPlan, files: Mapping[str, MadeFile]) -> Placing:
     """Where these files go, each with the own file that it may replace, and readable as the recording is."""
     targets = {}
     for f in files:
-        replaced = one.replaces.get(one.paths[f])
+        path = one.paths[f]
+        replaced = one.replaces.get(path) if one.replaces else None
         old = (None, None) if replaced is None else (replaced.sha256, replaced.size)
-        targets[f] = Target(one.paths[f], *old)
+        targets[f] = Target(path, *old)
     log_from = one.started if TIMING in one.paths and TIMING not in files else None
     return Placing(one.claim.job_id, targets, one.root, one.readers, log_from)
 

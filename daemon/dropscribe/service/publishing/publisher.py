@@ -57,6 +57,7 @@ from dropscribe.service.publishing.making.file_maker import (
     MadeFile,
     Watch,
     Written,
+    with_stage,
 )
 from dropscribe.service.publishing.making.makers import Makers
 from dropscribe.service.publishing.making.team import Team
@@ -69,7 +70,6 @@ from dropscribe.service.publishing.output_plan import (
     outputs_place,
     placing,
     plan_outputs,
-    timed,
 )
 from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.placed_partials import PlacedPartials, place_of
@@ -258,17 +258,17 @@ class Publisher:
             plans = self._planned(self._rendered(batch, lane, team), lane)
             of_jobs = {r.claim.job_id: r for r in batch}
             written = self._write([(d, d.files) for d in plans], lane, team, of_jobs)
-            plans = [timed(d, w.seconds) for d, w in written]
+            made = {d.claim.job_id: (d, with_stage(d.timings, "publishing", w.seconds)) for d, w in written}
             logs_written = self._write(
                 [(d, {TIMING: w.log}) for d, w in written if w.log is not None], lane, team, of_jobs
             )
         whole = {d.claim.job_id for d, _ in logs_written} | {
-            d.claim.job_id for d in plans if TIMING not in d.paths
+            job_id for job_id, (d, _) in made.items() if TIMING not in d.paths
         }
         # Before the job is recorded as done, so that a done job never has a partial text beside its transcript.
         with lane.activity.storage("remove partial texts", lane.target, lane.target):
             self.partials.end(lane.target, whole, lane.activity.working)
-        self._finish([d for d in plans if d.claim.job_id in whole], lane)
+        self._finish([one for job_id, one in made.items() if job_id in whole], lane)
         self._wake()
 
     @contextlib.contextmanager
@@ -387,32 +387,34 @@ class Publisher:
                 if sweep(directory, roots[directory], intended_by(self._ledger)):
                     lane.place.index.clear()
 
-    def _finish(self, plans: list[OutputPlan], lane: _Lane) -> None:
+    def _finish(self, plans: list[tuple[OutputPlan, Timings]], lane: _Lane) -> None:
         finished = [
             Finish(
                 d.claim.job_id,
                 d.claim.generation,
                 d.transcript.media,
                 d.transcript.engine,
-                d.transcript.timings,
+                timings,
                 d.transcript.segments,
                 d.reference,
                 d.transcript.speakers,
                 d.segment_rows,
             )
-            for d in plans
+            for d, timings in plans
         ]
         refused = self._storage_retry.insist(
             lambda: self._ledger.finish(finished, time.time()), lane.activity.working
         )
         # Bound once: the logger that is kept is set up anew for each line.
         now, log = time.time(), self._log.bind()
-        for d in plans:
+        tells = logs.tells(log)
+        for d, timings in plans:
             if d.claim.job_id in refused:
                 self._refuse(d.claim.job_id, lane)
                 continue
-            log_done(log, d, now)
-            self._tally.done(d.transcript.media, d.transcript.timings, recognised=d.reference is None)
+            if tells:
+                log_done(log, d, timings, now)
+            self._tally.done(d.transcript.media, timings, recognised=d.reference is None)
             self._out.put(Published(d.claim.job_id, None))
 
     def _attempt(self, lane: _Lane, ready: Ready, step: Callable[[], T]) -> T | None:
