@@ -63,10 +63,13 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[
     """Insert rows with the same columns."""
     if not rows:
         return
+    names, values = ", ".join(rows[0]), [tuple(row.values()) for row in rows]
     if connection.dialect.name == "postgresql":
-        _copy(connection, table.name, ", ".join(rows[0]), (tuple(row.values()) for row in rows))
+        _copy(connection, table.name, names, values)
     else:
-        connection.execute(sa.insert(table), rows)
+        places = ", ".join("?" * len(rows[0]))
+        sql = f"INSERT INTO {table.name} ({names}) VALUES ({places})"  # noqa: S608 - all of it is ours
+        connection.exec_driver_sql(sql, values)
 
 
 def update_rows(connection: Connection, statement: sa.TextClause, rows: Sequence[Mapping[str, Any]]) -> None:
