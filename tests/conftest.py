@@ -35,6 +35,13 @@ settings.load_profile("dropscribe")
 _WAITING, _COMPUTING = ("browser", "e2e"), "integration"
 
 
+def pytest_sessionstart() -> None:
+    """Start the processes of dropscribe without their imports; see `tests.support.forked`."""
+    from tests.support import forked  # noqa: PLC0415 - remembers the environment as it is now
+
+    forked.copy_children()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that several workers end at about the same time.
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dropscribe.cli import app, streams
-from dropscribe.cli.app import build
+from dropscribe.cli.app import build, needed
 from tests.support import forked
 
 
@@ -65,7 +65,8 @@ def call(*arguments: str | Path) -> str:
 
 def outcome(*arguments: str | Path) -> tuple[int, str]:
     """Exit status and standard output."""
-    result = CliRunner().invoke(build(), [os.fspath(a) for a in arguments])
+    words = [os.fspath(a) for a in arguments]
+    result = CliRunner().invoke(build(needed(words)), words)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout

@@ -64,6 +64,7 @@ class DaemonProcess:
         `command`: replaces `dropscribe`; it must exec the daemon without a fork.
         """
         self.root = root
+        self.model = model
         self.server = server
         self.command = tuple(command)
         self.inbox = root / "inbox"
@@ -104,7 +105,10 @@ log_format = "json"
         if self.server:
             environment["STATE_DIRECTORY"] = str(self.root)
         self.process = forked.popen(
-            [*self.command, "run", "--config", self.config], environment=environment, stderr=subprocess.PIPE
+            [*self.command, "run", "--config", self.config],
+            environment=environment,
+            stderr=subprocess.PIPE,
+            models=self.model != "null",
         )
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()

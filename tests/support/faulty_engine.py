@@ -25,7 +25,6 @@ from dropscribe.engine.core.interfaces import Recogniser, SpeechSegment, VadMode
 from tests.support.daemon_process import DaemonProcess
 
 FOLDER = "DROPSCRIBE_FAULTS"
-ROOT = Path(__file__).resolve().parents[2]
 #: Samples in the speech of a poison recording; they do not occur in natural audio.
 MARKER = np.tile(np.array([32_000, -32_000, 16_000, -16_000, 1], np.int16), 40)
 
@@ -205,9 +204,7 @@ def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Fault
     faults = Faults(root / "faults")
     faults.folder.mkdir()
     faults.set(plan)
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    told = [f"{FOLDER}={faults.folder}", f"PYTHONPATH={paths}"]
-    command = ("env", *told, sys.executable, "-m", "tests.support.faulty_engine")
+    command = ("env", f"{FOLDER}={faults.folder}", sys.executable, "-m", "tests.support.faulty_engine")
     return DaemonProcess(root, command=command, **options), faults
 
 

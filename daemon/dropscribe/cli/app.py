@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -42,8 +43,8 @@ EXIT_CODES = (
 )
 
 
-def build() -> typer.Typer:
-    """Build the application with all commands."""
+def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Build the application with the commands `names`, among `COMMANDS`."""
     app = typer.Typer(
         name="dropscribe",
         cls=Group,
@@ -56,7 +57,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for name in COMMANDS:
+    for name in names:
         room = f"{ROOMS[name]}." if name in ROOMS else ""
         module = importlib.import_module(f"dropscribe.cli.commands.{room}{name.replace('-', '_')}")
         if hasattr(module, "app"):
@@ -66,6 +67,12 @@ def build() -> typer.Typer:
         else:
             app.command(name, cls=Command)(module.command)
     return app
+
+
+def needed(arguments: Sequence[str]) -> Sequence[str]:
+    """The commands that a command line needs: the one that it begins with, else all. All take a tenth of a second."""
+    first = tuple(arguments[:1])
+    return first if first and first[0] in COMMANDS else COMMANDS
 
 
 def main() -> None:
@@ -90,7 +97,7 @@ def main() -> None:
 def _run() -> None:
     """Run one command and flush its output. Ends the process; raises DropscribeError, BrokenPipeError."""
     try:
-        status = build()(prog_name="dropscribe", standalone_mode=False)
+        status = build(needed(sys.argv[1:]))(prog_name="dropscribe", standalone_mode=False)
         if status == INTERRUPTED:
             # Another Ctrl-C must not kill the process on its way out.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
