@@ -16,7 +16,7 @@ from dropscribe.intake.file_table import Access, FileTable
 from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.names import DONE_SUFFIX, Kind, Names
 from dropscribe.intake.root_monitor import RootMonitor, Standing
-from dropscribe.intake.scan import Scan, below_root, examine, foreign, walk
+from dropscribe.intake.scan import Scan, below_root, examine, foreign, judge, walk
 from dropscribe.intake.settling import (
     Candidate,
     Complete,
@@ -163,10 +163,11 @@ class FolderWatch:
         if self.post.troubled or path == self._path:
             self._scan_soon(now)
             return
-        relative = below_root(path, self._path)
+        seen, relative = path, below_root(path, self._path)
         try:
             with opened(self.folder.path) as folder:
                 status = status_beneath(folder, relative)
+                judged = judge(status, folder, self._path, relative)
         except OSError:
             self._vanished(path, now)
             return
@@ -184,7 +185,11 @@ class FolderWatch:
             self._files.mark(path)
         if kind.ignored or self._names.excludes(relative):
             return
-        examined = foreign(path) if kind is Kind.FOREIGN else examine(path, self._path)
+        examined: FileSignature | Refuse | None = judged
+        if kind is Kind.FOREIGN:
+            examined = foreign(path)
+        elif path != seen:
+            examined = examine(path, self._path)
         if isinstance(examined, Refuse):
             self._refuse(path, examined, None)
         elif examined is not None:

@@ -194,7 +194,7 @@ def examine(path: str, root: str) -> FileSignature | Refuse | None:
     relative = below_root(path, root)
     try:
         with opened(Path(root)) as folder:
-            return _judge(status_beneath(folder, relative), folder, root, relative)
+            return judge(status_beneath(folder, relative), folder, root, relative)
     except OSError:
         # Gone, or in a directory without permission, which the walk reports.
         return None
@@ -207,10 +207,11 @@ def _examine_entry(
         status = entry.stat(follow_symlinks=False)
     except OSError:
         return None
-    return _judge(status, folder, root, relative)
+    return judge(status, folder, root, relative)
 
 
-def _judge(status: os.stat_result, folder: int, root: str, relative: str) -> FileSignature | Refuse:
+def judge(status: os.stat_result, folder: int, root: str, relative: str) -> FileSignature | Refuse:
+    """As `examine`, of a file whose status is known; `folder`: descriptor of `root`."""
     if stat.S_ISLNK(status.st_mode):
         try:
             status = status_beneath(folder, link_target(folder, Path(root), relative))

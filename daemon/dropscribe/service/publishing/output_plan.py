@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -260,16 +261,19 @@ def directory_state(
         if output.path.parent == directory and output.format in formats:
             written.setdefault(output.path, []).append(output)
     extensions = facts.extensions(claim.folder)
-    beside = index.like(claim.folder, claim.path.parent, claim.path.name)
+    above, name = claim.path.parent, claim.path.name
+    beside = index.like(claim.folder, above, name)
+    there = beside if directory == above and root == claim.folder else index.like(root, directory, name)
     forms = (naming.form_of(claim.path, o.format, o.path.name) for o in before)
     return naming.DirectoryState(
         directory=directory,
-        names=frozenset(index.like(root, directory, claim.path.name)),
+        names=frozenset(there),
         # The cached listing may contain a file that was removed since: its path is free, not foreign.
         ours=frozenset(
             path.name for path, mine in written.items() if standing_at(path, root, sizes_of(mine)) != FOREIGN
         ),
-        siblings=frozenset(name for name in beside if Path(name).suffix.lower() in extensions),
+        # Without paths: most are transcripts.
+        siblings=frozenset(n for n in beside if os.path.splitext(n)[1].lower() in extensions),  # noqa: PTH122
         kept=next((form for form in forms if form is not None and naming.version_of(form) == version), None),
         language=language,
         version=version,
