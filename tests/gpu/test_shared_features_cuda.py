@@ -35,7 +35,7 @@ class FromSamples:
         return self.finish(self.begin(segments))
 
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
-        assert all(s.log_mel is not None and s.log_mel[0].is_cuda for s in segments)
+        assert all(s.log_mel is not None and s.log_mel[0].source.is_cuda for s in segments)
         return self._pipeline.begin([replace(s, log_mel=None) for s in segments])
 
     def finish(self, handle: Any) -> Sequence[Hypothesis]:

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import NoReturn
@@ -45,9 +46,10 @@ class SharedArena:
     fd: InheritedFd
     size_bytes: int
 
-    def map(self) -> mmap.mmap:
-        """Map the memory read-only."""
-        return mmap.mmap(self.fd.fd, self.size_bytes, prot=mmap.PROT_READ)
+    def map(self, *, shared_with_device: bool) -> mmap.mmap:
+        """Map the memory, read-only unless a device is to read it, too: CUDA accepts writable memory only."""
+        writable = mmap.PROT_WRITE if shared_with_device else 0
+        return mmap.mmap(self.fd.fd, self.size_bytes, prot=mmap.PROT_READ | writable)
 
 
 def main(settings: EngineSettings, arena: SharedArena, commands: Connection, reports: Connection) -> None:
@@ -77,15 +79,17 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
 
     own = own_gpu.show_only(settings.device, os.environ, count_gpus)
     settings = settings.model_copy(update={"device": own.torch_name})
-    memory = arena.map()
-
-    def read(block: PcmBlock) -> Pcm:
-        return np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
 
     def note(text: str) -> None:
         outbox.say(Note(text))
 
     loader = registry.ModelLoader(settings, note)
+    memory = arena.map(shared_with_device=loader.on_gpu)
+    samples = memoryview(memory).toreadonly()
+
+    def read(block: PcmBlock) -> Pcm:
+        return np.frombuffer(samples, np.dtype("<i2"), block.samples, block.offset)
+
     cache = ModelCache(loader, clock=time.monotonic, note=note)
     # Beside the scheduler, but not on a CPU, all of which the recogniser takes.
     beside = loader.on_gpu or settings.models.asr == NULL
@@ -117,6 +121,8 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
         remedy = "look at what stands above this on standard error or in the journal, and report it"
         outbox.say(Refused(reason, "start engine", None, remedy))
         sys.exit(1)
+    if loader.on_gpu:
+        _share_with_device(memory, note)
     loader.alone = False
     cache.go_on_in_background()
     facts = loader.facts(used)
@@ -131,6 +137,19 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
         router.run(inbox)
     except EngineDiedError as e:
         _end_with_the_device(outbox, e)
+
+
+def _share_with_device(memory: mmap.mmap, note: Callable[[str], None]) -> None:
+    """Let the GPU read the arena itself, so that the thread that launches its work need not wait for copies."""
+    import numpy as np  # noqa: PLC0415
+
+    from dropscribe.engine.layers import transfer  # noqa: PLC0415 - imports torch
+
+    refused = transfer.share(np.frombuffer(memory, np.uint8))
+    if refused is not None:
+        note(
+            f"the GPU cannot read the decoders' memory ({refused}); samples are copied for it, which is slower"
+        )
 
 
 def _end_with_the_device(outbox: PipeOutbox, error: EngineDiedError) -> NoReturn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,31 @@ if TYPE_CHECKING:
 
 Pcm = NDArray[np.int16]  #: 16 kHz mono
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
-#: Consecutive parts of a region's log-mel frames, each (n, 80) float32, on the device of the models. A frame depends
-#: on its own 400 samples only, so VAD and recogniser compute the same frames.
-LogMelFrames = tuple["Tensor", ...]
+
+
+class Frames(NamedTuple):
+    """Some consecutive log-mel frames among those of a VAD pass, from `first` (inclusive) to `last` (exclusive).
+
+    Cut out only where they are used: a GPU finds thousands of regions a second, and each cut costs the launching thread
+    as much as all else that it does for a region.
+    """
+
+    source: Tensor  #: (n, 80) float32, on the device of the models
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        return self.last - self.first
+
+    def cut(self) -> Tensor:
+        """The frames, (length, 80) float32: a view."""
+        return self.source[self.first : self.last]
+
+
+#: Consecutive parts of a region's log-mel frames. A frame depends on its own 400 samples only, so VAD and recogniser
+#: compute the same frames.
+LogMelFrames = tuple[Frames, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +110,8 @@ class Vad(Protocol):
 class VadChunk:
     """The next samples of one stream for its detector, in consecutive parts; `final`: the last ones of the stream.
 
-    The samples may lie in memory of the caller and are read during the call only.
+    The samples may lie in memory of the caller and are read until the detector's call has returned; of a pipelined one,
+    until the pass is finished.
     """
 
     vad: Vad
@@ -125,7 +148,7 @@ class PipelinedVad(Protocol):
     def begin(self, chunks: Sequence[VadChunk]) -> object:
         """Launch a pass; returns the handle for `finish`.
 
-        Chunks are not read after the call. If it raises, no chunk has been consumed.
+        Chunks may be read until the pass is finished. If it raises, no chunk has been consumed.
         """
 
     def finish(self, handle: Any) -> list[Sequence[Region]]:

@@ -90,6 +90,8 @@ class Scheduler:
         self._vad_schedule = VadSchedule()
         self._pass_bounds = ON_GPU if self._pipeline.depth > 1 else ON_CPU
         self._streams: dict[int, Stream] = {}
+        #: Slots that a VAD pass under way may be reading, with their streams.
+        self._being_read: dict[int, int] = {}
         #: Failed streams whose last block (or abort) has not arrived yet: their blocks are only freed.
         self._failed: set[int] = set()
         self._out: list[Event | Aborted] = []
@@ -165,8 +167,12 @@ class Scheduler:
                 )
             return
         for block in [b for b in self._blocks if b.stream == message.stream]:
-            self._free(block)
+            self._unread -= block.samples
+            self._out.append(BlockFreed(block.offset))
         self._blocks = deque(b for b in self._blocks if b.stream != message.stream)
+        # Whatever the device reads from now on in their place is of no use to anybody.
+        being_read = [slot for slot, stream in self._being_read.items() if stream == message.stream]
+        self._free(being_read, message.stream)
         self._forget(message.stream)
         self._failed.discard(message.stream)
         self._out.append(Aborted(message.stream))
@@ -176,23 +182,27 @@ class Scheduler:
         offered = []
         chosen = next_pass(self._blocks, self._pass_bounds)
         for blocks in chosen:
-            stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
+            number, final = blocks[-1].stream, blocks[-1].final
+            slots = tuple(block.offset for block in blocks)
+            self._unread -= sum(block.samples for block in blocks)
+            self._being_read.update(dict.fromkeys(slots, number))
+            stream = self._streams.get(number)
             if stream is not None:
-                # Not copied here: the detector copies them into pinned memory.
-                offered.append(Offered(stream, tuple(self._read(block) for block in blocks), final))
-            elif final:
-                self._failed.discard(blocks[-1].stream)
+                # Not copied here: a device copies them, or reads them itself.
+                offered.append(Offered(stream, tuple(map(self._read, blocks)), final, slots))
+                continue
+            self._free(slots, number)
+            if final:
+                self._failed.discard(number)
         self._vad_schedule.record_pass(self._clock())
         self._vad_runner.begin(offered)
-        for blocks in chosen:
-            for block in blocks:
-                self._free(block)
 
     def _finish_vad_passes(self, *, but: int) -> None:
         """Handle the results of all VAD passes but the `but` newest."""
         now = self._clock()
         searched = []
         for one, found in self._vad_runner.finish(now, but=but):
+            self._free(one.slots, one.stream.number)
             if self._streams.get(one.stream.number) is not one.stream:
                 # Failed or aborted during the pass.
                 if one.final:
@@ -324,9 +334,12 @@ class Scheduler:
         for segment in self._batcher.drop(stream):
             self._unanswered -= segment.samples
 
-    def _free(self, block: PcmBlock) -> None:
-        self._unread -= block.samples
-        self._out.append(BlockFreed(block.offset))
+    def _free(self, slots: Iterable[int], stream: int) -> None:
+        """Free slots whose samples have been read, unless they were freed when the stream was aborted."""
+        for slot in slots:
+            if self._being_read.get(slot) == stream:
+                del self._being_read[slot]
+                self._out.append(BlockFreed(slot))
 
     def _report(self) -> None:
         self._out += self._postprocessor.ended()

@@ -27,6 +27,8 @@ class Offered:
     stream: Stream
     parts: tuple[Pcm, ...]
     final: bool
+    #: Of the arena, in which the parts lie: to be freed when the pass is finished.
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +65,7 @@ class VadRunner:
         return sum(p.samples for parts in self._begun for one in parts for p in one.chunks)
 
     def begin(self, offered: Sequence[Offered]) -> None:
-        """Launch a pass over the next samples of each stream; their memory may be reused afterwards.
+        """Launch a pass over the next samples of each stream; their memory may be reused when the pass is finished.
 
         A failed call consumes nothing, so it is repeated for each half, down to single streams: a smaller call may fit
         into memory, and any other error is confined to the stream that causes it. Raises EngineDiedError.

@@ -148,10 +148,8 @@ class Frontend:
         pcms = [sound for sound in sounds if isinstance(sound, np.ndarray)]
         if len(pcms) == len(sounds):
             return self._computed(pcms)
-        if not pcms:
-            return torch.cat([part for sound in sounds for part in sound])
-        computed = iter(self._computed(pcms).split([frames_of(len(p)) for p in pcms]))
-        each = ((next(computed),) if isinstance(sound, np.ndarray) else sound for sound in sounds)
+        computed = iter(self._computed(pcms).split([frames_of(len(p)) for p in pcms]) if pcms else ())
+        each = ([next(computed)] if isinstance(sound, np.ndarray) else cut(sound) for sound in sounds)
         return torch.cat([part for parts in each for part in parts])
 
     def _computed(self, pcms: Sequence[NDArray[np.int16]]) -> Tensor:
@@ -197,7 +195,12 @@ def sound_of(segment: SpeechSegment) -> Sound:
 
 def frames_in(sound: Sound) -> int:
     """Number of log-mel frames of a segment."""
-    return frames_of(len(sound)) if isinstance(sound, np.ndarray) else sum(map(len, sound))
+    return frames_of(len(sound)) if isinstance(sound, np.ndarray) else sum(part.length for part in sound)
+
+
+def cut(frames: LogMelFrames) -> list[Tensor]:
+    """The parts of a region's frames, each (n, 80) float32."""
+    return [part.cut() for part in frames]
 
 
 def _with_begins(*counts: Sequence[int]) -> NDArray[np.int64]:

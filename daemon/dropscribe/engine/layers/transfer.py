@@ -1,7 +1,11 @@
-"""Copy to and from the device through pinned memory, asynchronously, in the order of the current CUDA stream."""
+"""Copy to and from the device, asynchronously, in the order of the current CUDA stream.
+
+Through pinned memory, which the host fills, or, what lies in memory shared with the device (`share`), by the device alone.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -50,6 +54,31 @@ class Gather:
 
 #: Threads that copy samples into pinned memory, up to 77 MB per VAD pass: one core would take as long as the launch.
 COPIERS = 4
+#: Most samples of parts that lie elsewhere, in a call that the device copies: the ends of streams' last chunks.
+MOST_LOOSE = 1 << 19
+
+#: Addresses of the memory that the device reads itself: a process shares its one arena with its one device.
+_shared: list[range] = []
+
+
+def share(memory: NDArray[np.uint8]) -> str | None:
+    """Let the device read this memory, until the process ends, without a copy by the host; returns why it cannot, if so."""
+    address, size = _address(memory), memory.nbytes
+    runtime = torch.cuda.cudart()
+    status = runtime.cudaHostRegister(address, size, 0)
+    if status == runtime.cudaError.success:
+        _shared.append(range(address, address + size))
+        return None
+    # CUDA also reports the error to whatever asks next, which is this instead of a model.
+    with contextlib.suppress(RuntimeError):
+        torch.zeros(1, device="cuda")
+    return str(runtime.cudaGetErrorString(status))
+
+
+def _address(part: NDArray[Any]) -> int:
+    """Where an array lies in memory. Not `ctypes.data`, which takes four times as long."""
+    address: int = part.__array_interface__["data"][0]
+    return address
 
 
 class Upload:
@@ -62,7 +91,34 @@ class Upload:
         self._stream = torch.cuda.Stream(device) if self._on_gpu else None
 
     def samples(self, parts: Sequence[Pcm]) -> Tensor:
-        """Concatenated parts on the device, (samples,) int16; the memory of `parts` may be reused on return."""
+        """Concatenated parts on the device, (samples,) int16.
+
+        The memory of `parts` may be reused on return; if it is shared with the device, when the device has come so far.
+        """
+        read = self._read_by_device(parts) if _shared else None
+        return self._copied(parts) if read is None else read
+
+    def _read_by_device(self, parts: Sequence[Pcm]) -> Tensor | None:
+        """As `samples`, by the device; None if too much lies in memory that it cannot read."""
+        (shared,) = _shared
+        places = np.empty((3, len(parts)), np.int64)
+        places[0] = [_address(part) for part in parts]
+        places[2] = [len(part) for part in parts]
+        places[1] = np.cumsum(places[2]) - places[2]
+        elsewhere = np.flatnonzero((places[0] < shared.start) | (places[0] >= shared.stop))
+        sizes = places[2][elsewhere]
+        if sizes.sum() > MOST_LOOSE or len(elsewhere) == len(parts):
+            return None
+        if sizes.any():
+            loose = self._copied([parts[i] for i in elsewhere.tolist()])
+            places[0][elsewhere] = loose.data_ptr() + (np.cumsum(sizes) - sizes) * loose.element_size()
+        # Imported here, since Triton comes only with CUDA builds of torch.
+        from dropscribe.engine.layers.frame_kernels import gathered  # noqa: PLC0415
+
+        return gathered(self.values(places), int(places[2].sum()), int(places[2].max()))
+
+    def _copied(self, parts: Sequence[Pcm]) -> Tensor:
+        """As `samples`, through pinned memory."""
         host = torch.empty(sum(map(len, parts)), dtype=torch.int16, pin_memory=self._on_gpu)
         self._copy(parts, host.numpy())
         if self._stream is None:

@@ -51,6 +51,7 @@ class Step:
     skipped: int  #: frames before that of the first new row
     rows: int  #: new rows
     after: Position
+    final: bool  #: the last one of its stream
 
 
 def step(at: Position, new: tuple[Pcm, ...], splice: Splice, *, final: bool) -> Step:
@@ -71,7 +72,7 @@ def step(at: Position, new: tuple[Pcm, ...], splice: Splice, *, final: bool) -> 
     # Without a new row no frames are computed now; the samples are part of the next step.
     after = Position(kept, first, until, known if rows else at.frames)
     computed = at.frames - at.first_frame
-    return Step(parts, samples, frames, computed, at.rows - at.first_frame, rows, after)
+    return Step(parts, samples, frames, computed, at.rows - at.first_frame, rows, after, final)
 
 
 def _end_of(parts: tuple[Pcm, ...], count: int) -> Pcm:

@@ -8,7 +8,7 @@ end-point rules run separately, on frame numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -122,7 +122,8 @@ class FsmnVadModel:
             vad.position = taken.after
         if judged is not None:
             for i, memory in zip(busy, judged.memories, strict=True):
-                vads[i].memory = memory
+                if memory is not None:
+                    vads[i].memory = memory
         return _Pass(vads, [p.final for p in chunks], busy, judged)
 
     def finish(self, handle: _Pass) -> list[Sequence[Region]]:
@@ -165,7 +166,7 @@ class FsmnVad:
         """The region with the log-mel frames that are wholly inside it and the recording."""
         first = region.start_ms // SHIFT_MS
         last = min(first + frames_of((region.end_ms - region.start_ms) * SAMPLES_PER_MS), self.held.end)
-        return replace(region, log_mel=self.held.between(first, last))
+        return Region(region.start_ms, region.end_ms, self.held.between(first, last))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

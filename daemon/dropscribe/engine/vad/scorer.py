@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dropscribe.engine.core.interfaces import Frames
 from dropscribe.engine.layers.fbank import LogMel
 from dropscribe.engine.layers.transfer import Upload, to_host
 from dropscribe.engine.vad.layout import SHIFT_SAMPLES, Plan, Splice, Step, cuda_rows, groups, plan
@@ -41,14 +42,14 @@ class Threshold:
 class Judged:
     """Results of a call that may still be running on the device.
 
-    `memories`: new state of the network for each stream, which may be passed to the next call at once. `log_mels`:
-    newly computed frames of each stream, (m, 80) float32, which may be read on any CUDA stream after `Scorer.speech`
-    has returned.
+    `memories`: new state of the network for each stream, which may be passed to the next call at once; None after a
+    stream's last step. `log_mels`: newly computed frames of each stream, which may be read on any CUDA stream after
+    `Scorer.speech` has returned.
     """
 
     plans: list[Plan]
-    memories: list[Tensor]
-    log_mels: list[Tensor]
+    memories: list[Tensor | None]
+    log_mels: list[Frames]
     speech: Tensor  #: (rows of all plans,) bool, on the host
     done: torch.cuda.Event | None
 
@@ -87,21 +88,21 @@ class Scorer:
         left = self._network.left
         plans: list[Plan] = []
         decided: list[Tensor] = []
-        new_memories: list[Tensor] = []
-        computed: list[Tensor] = []
+        new_memories: list[Tensor | None] = []
+        computed: list[Frames] = []
         with torch.inference_mode(), self._own_stream():
             for part in groups((left + s.rows for s in steps), self._most_rows):
                 made = plan(steps[part], left)
                 speech, memory, log_mel = self._judge(made, steps[part], memories[part])
                 plans.append(made)
                 decided.append(speech)
-                # Copies: a view would keep the tensor of all streams of the group alive.
-                new_memories += [m.clone() for m in memory.unbind(0)]
-                of_streams = torch.split(log_mel, [s.frames for s in steps[part]])
-                computed += [f[s.computed :].clone() for f, s in zip(of_streams, steps[part], strict=True)]
+                for s, i, first in zip(steps[part], range(made.streams), made.sizes[2].tolist(), strict=True):
+                    # A copy: a view would keep the tensor of all streams of the group alive.
+                    new_memories.append(None if s.final else memory[i].clone())
+                    computed.append(Frames(log_mel, first + s.computed, first + s.frames))
             if not decided:
                 return None
-            speech = torch.cat(decided)
+            speech = decided[0] if len(decided) == 1 else torch.cat(decided)
             host, done = to_host(speech) if self._on_gpu else (speech, None)
         return Judged(plans, new_memories, computed, host, done)
 

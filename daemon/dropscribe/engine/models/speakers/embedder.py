@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dropscribe.engine.core.interfaces import LogMelFrames, Pcm
-from dropscribe.engine.layers.fbank import SHIFT_SAMPLES, LogMel, frames_of
+from dropscribe.engine.layers.fbank import SHIFT_SAMPLES, LogMel, cut, frames_of
 from dropscribe.engine.layers.transfer import to_host
 from dropscribe.engine.models.loading import device_faults
 from dropscribe.engine.models.model_config import ModelConfig
@@ -107,7 +107,7 @@ class Embedder:
             parts: list[Tensor] = []
             counts = []
             for sound in sounds:
-                own = (self._computed(sound),) if isinstance(sound, np.ndarray) else sound
+                own = [self._computed(sound)] if isinstance(sound, np.ndarray) else cut(sound)
                 parts += own
                 counts.append(sum(map(len, own)))
             if self._cuda_stream is not None:
