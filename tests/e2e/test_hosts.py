@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import tests.support.clocked_daemon
 from dropscribe.ledger.interface import DatabaseLocation
-from tests.support.daemon_process import DaemonProcess, wait_until
+from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until
 from tests.support.ledgers import query
 from tests.support.postgresql import Server
 from tests.support.ways_of_arriving import tiny
@@ -21,29 +24,55 @@ AHEAD_S = {"a": -300.0, "b": 300.0}
 FILES = 12
 
 
+#: Makes the beginning of a command whose clock is so many seconds ahead, with files in a folder.
+Clock = Callable[[Path, float], tuple[str, ...]]
+
+
+def clock_of_the_daemon(root: Path, ahead_s: float) -> tuple[str, ...]:
+    """The clock of the daemon's process alone."""
+    ahead = root / "ahead"
+    ahead.write_text(str(ahead_s), encoding="ascii")
+    return (sys.executable, str(tests.support.clocked_daemon.__file__), str(ahead))
+
+
+def clock_of_all_processes(root: Path, ahead_s: float) -> tuple[str, ...]:
+    """The clock of the daemon, its children and the commands, but not that of files, as on a network file system."""
+    (root / "sitecustomize.py").write_text(
+        f"import time\nreal = time.time\ntime.time = lambda: real() + {ahead_s}\n", encoding="ascii"
+    )
+    return ("env", f"PYTHONPATH={root}", sys.executable, "-m", "dropscribe")
+
+
 class Host(DaemonProcess):
     """A daemon with a name, a state directory and a clock of its own, and the shared folder."""
 
-    def __init__(self, root: Path, name: str, url: str, shared: Path) -> None:
+    def __init__(self, root: Path, name: str, url: str, shared: Path, clock: Clock) -> None:
         root.mkdir()
         folder = f'[[folder]]\npath = "{shared}"\nstorage = "nas"\nquiet_s = 0.5\nquiet_unprobed_s = 0.5'
-        ahead = root / "ahead"
-        ahead.write_text(str(AHEAD_S[name]), encoding="ascii")
-        program = str(tests.support.clocked_daemon.__file__)
         super().__init__(
             root, model="null", folder=folder, extra=f'host = "{name}"', server=url,
-            command=(sys.executable, program, str(ahead)),
+            command=clock(root, AHEAD_S[name]),
         )  # fmt: skip
+
+    def says(self, *arguments: str) -> str:
+        """Output of a command on this host, by its clock."""
+        environment = {**os.environ, "STATE_DIRECTORY": str(self.root)}
+        command = [*self.command, *arguments, "--config", str(self.config)]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 class Pair:
     """Two hosts, and what is on record of both."""
 
-    def __init__(self, root: Path, url: str) -> None:
+    def __init__(self, root: Path, url: str, clock: Clock) -> None:
         self.location = DatabaseLocation.of(Path(url))
         self.shared = root / "shared"
         self.shared.mkdir()
-        self.hosts = [Host(root / name, name, url, self.shared) for name in AHEAD_S]
+        self.hosts = [Host(root / name, name, url, self.shared, clock) for name in AHEAD_S]
         self.dropped = 0
 
     def drop(self, count: int) -> None:
@@ -73,15 +102,27 @@ class Pair:
 
 
 @pytest.fixture
-def pair(postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+def clock() -> Clock:
+    return clock_of_the_daemon
+
+
+@pytest.fixture
+def pair(postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Pair]:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    found = Pair(tmp_path, postgresql.database())
+    found = Pair(tmp_path, postgresql.database(), clock)
     yield found
     for host in found.hosts:
         host.__exit__()
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("kills", "clock"),
+    [
+        (2, clock_of_the_daemon),
+        (2, clock_of_all_processes),
+        pytest.param(20, clock_of_the_daemon, marks=pytest.mark.soak),
+    ],
+)
 def test_two_hosts_share_a_database_and_a_folder_and_either_is_killed(pair: Pair, kills: int) -> None:
     a, b = pair.hosts
     pair.drop(FILES)
@@ -106,5 +147,11 @@ def test_two_hosts_share_a_database_and_a_folder_and_either_is_killed(pair: Pair
     ahead = "SELECT 1 FROM jobs WHERE finished_at > extract(epoch FROM clock_timestamp()) + 60"
     assert query(pair.location, ahead) == []
     assert "running, process" in b.status()
+    for host, other in ((a, b), (b, a)):
+        # What has just been admitted is so by every clock, and the list tells whose the jobs are.
+        name = host.root.name
+        listed = json.loads(other.says("jobs", "--host", name, "--limit", "1000", "--json"))["jobs"]
+        assert {job["host"] for job in listed} == {name}
+        assert {job["recording"].rpartition("/")[0] for job in listed} >= {f"@{name}:{host.inbox}"}
     assert (a.stop(), b.stop()) == (0, 0)
     pair.check()
