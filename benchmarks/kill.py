@@ -7,7 +7,8 @@ A round has a new folder and database. In it the daemon, its engine, a decoder o
 previous one, and with new recordings. After every kill the database must be intact and every visible file complete;
 at the end every recording must be done exactly once, with files equal to those of an undisturbed run and no others.
 After the kill of a child, the daemon completes its work in half of the cases before it is killed, too. A violation
-ends the benchmark with an error that has round, seed and point. `--database postgresql` does it with databases of Debian's
+ends the benchmark with an error that has round, seed and point. With `--stations` decoders and engine are fed by a
+station process, which is killed at its points, too. `--database postgresql` does it with databases of Debian's
 PostgreSQL, which it starts (`tests/support/postgresql.py`).
 
     python benchmarks/kill.py --backlog 512 --kills 100
@@ -33,7 +34,7 @@ import surroundings
 
 sys.path.insert(0, str(surroundings.ROOT))
 
-from tests.support.killed_daemon import DAEMON, POINTS
+from tests.support.killed_daemon import POINTS
 from tests.support.kills import Chain
 from tests.support.postgresql import Server
 
@@ -45,6 +46,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
     parser.add_argument("--points", type=int, help="only so many of the points, chosen anew each round")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument(
+        "--stations", action="store_true", help="decoders and engine are fed by a station process"
+    )
     parser.add_argument("--backlog", type=int, default=0, help="recordings of the other mode")
     parser.add_argument("--kills", type=int, default=100, help="of the daemon, with --backlog")
     parser.add_argument(
@@ -63,7 +67,8 @@ def main() -> None:
             server = Server()
             stack.callback(server.stop)
         futures = [
-            pool.submit(one_round, options.seed + i, options.points, server) for i in range(options.rounds)
+            pool.submit(one_round, options.seed + i, options.points, server, stations=options.stations)
+            for i in range(options.rounds)
         ]
         try:
             rounds = [future.result() for future in futures]
@@ -91,12 +96,12 @@ def main() -> None:
     )
 
 
-def one_round(seed: int, points: int | None, server: Server | None) -> dict[str, Any]:
+def one_round(seed: int, points: int | None, server: Server | None, *, stations: bool) -> dict[str, Any]:
     """Run one round: a kill at each of the points. `server`: use a new database there."""
     chance = random.Random(seed)
     names = chance.sample(list(POINTS), points or len(POINTS))
     with tempfile.TemporaryDirectory(prefix="dropscribe-kill-") as root:
-        chain = Chain(Path(root), server="" if server is None else server.database())
+        chain = Chain(Path(root), server="" if server is None else server.database(), stations=stations)
         try:
             chain.prepare([POINTS[name] for name in names])
             for name in names:
@@ -106,7 +111,7 @@ def one_round(seed: int, points: int | None, server: Server | None) -> dict[str,
         except AssertionError as e:
             raise SystemExit(f"round with seed {seed}, after {chain.runs} runs: {e!r}") from e
     print(f"seed {seed}: {len(names)} kills, {ended}", file=sys.stderr, flush=True)
-    children = sum(POINTS[name].process != DAEMON for name in names)
+    children = sum(not POINTS[name].is_of_daemon(stations=stations) for name in names)
     return {"kills": names, "of_children": children, "ended": ended}
 
 

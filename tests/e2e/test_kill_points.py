@@ -28,19 +28,25 @@ SAMPLE = (
 )
 
 
+#: Those of a station process, and one of the daemon and of a child that it feeds.
+OF_A_STATION = ("all is decoded", "a block goes to the engine", "begun", "a decoder has told of a block")
+
+
 @pytest.mark.parametrize(
-    ("names", "database"),
+    ("names", "database", "stations"),
     [
-        pytest.param(SAMPLE, "sqlite", id="sample"),
-        pytest.param(tuple(POINTS), "sqlite", marks=pytest.mark.soak, id="all"),
-        pytest.param(tuple(POINTS), "postgresql", marks=pytest.mark.soak, id="all on PostgreSQL"),
+        pytest.param(SAMPLE, "sqlite", False, id="sample"),
+        pytest.param(OF_A_STATION, "postgresql", True, id="sample with a station process on PostgreSQL"),
+        pytest.param(tuple(POINTS), "sqlite", False, marks=pytest.mark.soak, id="all"),
+        pytest.param(tuple(POINTS), "postgresql", False, marks=pytest.mark.soak, id="all on PostgreSQL"),
+        pytest.param(tuple(POINTS), "sqlite", True, marks=pytest.mark.soak, id="all with a station process"),
     ],
 )
 def test_killed_at_every_point_nothing_is_lost_half_or_double(
-    tmp_path: Path, names: tuple[str, ...], database: str, request: pytest.FixtureRequest
+    tmp_path: Path, names: tuple[str, ...], database: str, stations: bool, request: pytest.FixtureRequest
 ) -> None:
     server = "" if database == "sqlite" else request.getfixturevalue("postgresql").database()
-    chain = Chain(tmp_path, server=server)
+    chain = Chain(tmp_path, server=server, stations=stations)
     chain.prepare([POINTS[name] for name in names])
     for name in names:
         chain.kill_at(name, 1, goes_on=True)

@@ -24,6 +24,8 @@ from typing import Any, Literal
 
 #: Multiprocessing names of the daemon's processes.
 DAEMON, ENGINE, DECODER = "MainProcess", "dropscribe-engine", "dropscribe-decoder"
+#: Has some points of the daemon where the daemon has station processes.
+STATION = "dropscribe-station"
 #: For its points the daemon has publishing processes on any machine.
 PUBLISHER = "dropscribe-publish"
 #: Environment variable with the arguments, for children.
@@ -47,12 +49,17 @@ class Point:
     #: Least number of passages in a run with a few new recordings.
     passages: int = 1
 
+    def is_of_daemon(self, *, stations: bool) -> bool:
+        """True if the daemon itself is killed. `stations`: decoders and engine are fed by a process of their own."""
+        return self.process == DAEMON and not (stations and self.seam.startswith(_OF_A_STATION))
+
 
 _PUBLISH, _PUMP, _PARTIALS = (
     "dropscribe.transcript.placing.publish",
     "dropscribe.pipeline.local.pump:Pump",
     "dropscribe.service.publishing.partial_writer",
 )
+_OF_A_STATION = (_PUMP, "dropscribe.engine.process:")
 _TMP = ".dropscribe.tmp"
 _MAKER = "dropscribe.service.publishing.making.file_maker:FileMaker"
 
@@ -177,7 +184,8 @@ def arm(point: Point, nth: int, mark: Path) -> None:
         _wrap("dropscribe.engine.core.scheduler:Scheduler._deliver", lambda: time.sleep(_SLOW_S), None)
     if process == DAEMON and point.process == PUBLISHER:
         _have_publishers()
-    if process != point.process or mark.exists():
+    of_station = process == STATION and not point.is_of_daemon(stations=True)
+    if not (process == point.process or (of_station and point.process == DAEMON)) or mark.exists():
         return
     death = Death(nth, mark)
     kind, _, rest = point.seam.partition(":")

@@ -15,7 +15,7 @@ from typing import Any
 
 from dropscribe.ledger.sql.postgresql.connections import open_connection
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
-from tests.support.killed_daemon import DAEMON, POINTS, Point
+from tests.support.killed_daemon import POINTS, Point
 
 LAUNCHER = Path(__file__).with_name("killed_daemon.py")
 FORMATS = (".txt", ".srt", ".vtt", ".json")
@@ -69,6 +69,8 @@ class Chain:
     model: str = "null"
     #: URL of an empty PostgreSQL database to use instead of a file.
     server: str = ""
+    #: Decoders and engine are fed by a station process.
+    stations: bool = False
     #: Transcripts allowed for each recording, by its name; the newest last.
     expected: dict[str, list[Said]] = field(default_factory=dict)
     runs: int = 0
@@ -81,9 +83,10 @@ class Chain:
         root = self.root / place
         root.mkdir(exist_ok=True)
         command = command or (sys.executable, "-m", "dropscribe")
+        engine = 'station_processes = "always"' if self.stations else ""
         return DaemonProcess(
-            root, model=self.model, quiet_s=0.1, rescan_s=0.5, extra=PROFILE, command=command, server=server
-        )
+            root, model=self.model, quiet_s=0.1, rescan_s=0.5, extra=PROFILE, command=command, server=server, engine=engine,
+        )  # fmt: skip
 
     def _killed(self, *command: str) -> DaemonProcess:
         """The daemon that is killed. What an undisturbed one writes does not depend on the database."""
@@ -123,7 +126,8 @@ class Chain:
         """Run a daemon that dies at the `nth` passage of a point. After the death of a child the daemon is killed,
         too: at once, or with `goes_on` after all jobs are done."""
         point = POINTS[name]
-        if point.process != DAEMON and not self._all_done():
+        of_daemon = point.is_of_daemon(stations=self.stations)
+        if not of_daemon and not self._all_done():
             # Jobs with many attempts would be delayed for minutes after the death of a decoder.
             self._undisturbed()
         self.drop(slow=point.slow)
@@ -132,7 +136,7 @@ class Chain:
         try:
             wait_until(lambda: mark.exists() or not daemon.running, f"'{name}' is passed {nth} times")
             assert mark.exists(), (name, daemon.lines[-5:])
-            if point.process == DAEMON:
+            if of_daemon:
                 wait_until(lambda: not daemon.running, "it is dead")
             elif goes_on:
                 wait_until(lambda: self._all_done() or not daemon.running, f"it goes on after '{name}'")
