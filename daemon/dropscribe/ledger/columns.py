@@ -244,9 +244,13 @@ def unpacked(rows: SegmentRows) -> list[tuple[Any, ...]]:
     return found
 
 
+#: `json.dumps` makes a new one each time it is asked for other than its defaults.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def dumped(value: Any) -> str:
     """JSON as columns hold it."""
-    return storable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return storable(_JSON.encode(value))
 
 
 def _tokens(said: Tokens) -> str:
