@@ -152,6 +152,7 @@ def test_two_hosts_share_a_database_and_a_folder_and_either_is_killed(pair: Pair
         name = host.root.name
         listed = json.loads(other.says("jobs", "--host", name, "--limit", "1000", "--json"))["jobs"]
         assert {job["host"] for job in listed} == {name}
+        assert "  host  " in other.says("jobs").partition("\n")[0]
         assert {job["recording"].rpartition("/")[0] for job in listed} >= {f"@{name}:{host.inbox}"}
     assert (a.stop(), b.stop()) == (0, 0)
     pair.check()
