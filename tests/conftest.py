@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -33,6 +34,17 @@ settings.load_profile("dropscribe")
 
 #: Folders of tests that wait most of the time, for processes; and, of those that compute, the first. Others follow.
 _WAITING, _COMPUTING = ("browser", "e2e"), "integration"
+
+
+# The collector would go through thousands of new modules and tests again and again, none of which is garbage.
+gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """After the collection of tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionstart() -> None:

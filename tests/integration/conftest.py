@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dropscribe.engine import gpu_probe
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 
@@ -46,6 +48,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         costly = metafunc.definition.get_closest_marker("costly") is not None
         there = pytest.param(DATABASES[1], marks=[pytest.mark.soak] if costly else [])
         metafunc.parametrize("locate", [DATABASES[0], *([there] if own and not only else [])], indirect=True)
+
+
+#: The process that imports torch to look for GPUs runs once.
+_probe = cache(gpu_probe.probe)
+
+
+@pytest.fixture(autouse=True)
+def gpus_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer does not change between tests."""
+    monkeypatch.setattr(gpu_probe, "probe", _probe)
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from dropscribe.cli.app import build
+from dropscribe.cli.app import build, needed
 from dropscribe.cli.arguments.usage_errors import CommandLineError, usage_error
 from dropscribe.errors import UsageError
 
@@ -31,9 +32,11 @@ def commands() -> Iterator[tuple[str, Any]]:
 COMMANDS = dict(commands())
 
 
+@cache
 def page(name: str) -> str:
+    words = [*name.split(), "--help"]
     result = CliRunner().invoke(
-        build(), [*name.split(), "--help"], env={"COLUMNS": str(COLUMNS)}, catch_exceptions=False
+        build(needed(words)), words, env={"COLUMNS": str(COLUMNS)}, catch_exceptions=False
     )
     assert result.exit_code == 0
     return result.stdout
@@ -87,7 +90,7 @@ def test_an_option_is_described_alike_in_every_command(name: str) -> None:
 
 def refused(*arguments: str) -> UsageError:
     with pytest.raises(CommandLineError) as caught:
-        build()(arguments, prog_name="dropscribe", standalone_mode=False)
+        build(needed(arguments))(arguments, prog_name="dropscribe", standalone_mode=False)
     return usage_error(caught.value)
 
 

@@ -221,8 +221,11 @@ def test_a_wrong_command_line_has_its_error_code(arguments: str, place: Path) ->
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["config", "config --json", "jobs", "jobs --json", "--help"])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+# Further commands: tests/integration/test_cli_denied.py.
+@pytest.mark.parametrize(
+    ("command", "unbuffered"),
+    [("config --json", ""), ("jobs --json", ""), ("config", "1"), ("jobs --json", "1"), ("--help", "1")],
+)
 def test_standard_output_on_a_full_disk_is_an_error_like_others(
     command: str, unbuffered: str, tmp_path: Path
 ) -> None:
