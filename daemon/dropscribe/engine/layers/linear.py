@@ -47,12 +47,12 @@ def product(
     return plain
 
 
-def of_few_rows(weight: Tensor, *, halved: bool) -> Product:
+def of_few_rows(weight: Tensor) -> Product:
     """Linear layer x·Wᵀ for few rows of float32 at a time, on the CPU, where reading the weights takes most of the time.
 
-    `halved`: with the weights in float16, if this torch has such a product; sums are in float32.
+    With the weights in float16, if this torch has such a product; sums are in float32.
     """
-    if halved and _fbgemm_agrees(*weight.shape):
+    if _fbgemm_agrees(*weight.shape):
         return _by_fbgemm(weight)
     return product(weight, None, usual_rows=FEW_ROWS, least_step=1)
 

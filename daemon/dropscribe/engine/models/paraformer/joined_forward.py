@@ -63,7 +63,7 @@ class JoinedForward:
         self._predictor = Predictor(module.predictor, torch.float32)
         self._decoder = SanmDecoder(module.decoder, torch.float32, in_int8=in_int8)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
-        self._times = JoinedTimestamps(module.predictor, halved=in_int8) if has_times else None
+        self._times = JoinedTimestamps(module.predictor) if has_times else None
         self._bias_encoder = BiasEncoder(module) if has_bias(module) else None
         self._bias = Bias(module, silent) if has_bias(module) else None
         self._threads = threads

@@ -76,13 +76,13 @@ def blocks_of(lengths: Sequence[int], times: int, *, backwards: bool) -> Iterato
 
 
 class JoinedTimestamps:
-    """Hidden states → weights α of the upsampled frames, for segments of different lengths. float32, on the CPU."""
+    """Hidden states → weights α of the upsampled frames, for segments of different lengths. float32, on the CPU.
 
-    def __init__(self, module: Any, *, halved: bool = False) -> None:
-        """`module`: FunASR's `CifPredictorV3` with `upsample_type` "cnn_blstm" or "cnn".
+    The recurrent weights have 16 bits where this torch has such products, since a step waits for memory.
+    """
 
-        `halved`: the recurrent weights in 16 bits, where this torch has such products, since a step waits for memory.
-        """
+    def __init__(self, module: Any) -> None:
+        """`module`: FunASR's `CifPredictorV3` with `upsample_type` "cnn_blstm" or "cnn"."""
         self._up = upsampling(module, torch.float32)
         self.times = self._up.times
         self.from_conv = self._up.from_conv
@@ -92,8 +92,8 @@ class JoinedTimestamps:
             ahead, back = module.cif_output2.weight.detach().float()[0].split(module.blstm.hidden_size)
             self._bias = float(module.cif_output2.bias.detach()[0])
             self._directions = (
-                _Direction(module.blstm, self._up, ahead, backwards=False, halved=halved),
-                _Direction(module.blstm, self._up, back, backwards=True, halved=halved),
+                _Direction(module.blstm, self._up, ahead, backwards=False),
+                _Direction(module.blstm, self._up, back, backwards=True),
             )
 
     @property
@@ -115,7 +115,7 @@ class JoinedTimestamps:
 class _Direction:
     """Rows → share of a direction of the recurrent network in the scores of the output layer."""
 
-    def __init__(self, blstm: Any, up: Upsampling, column: Tensor, *, backwards: bool, halved: bool) -> None:
+    def __init__(self, blstm: Any, up: Upsampling, column: Tensor, *, backwards: bool) -> None:
         suffix = "_reverse" if backwards else ""
         taken, recurrent, *biases = (
             _gates(getattr(blstm, name + suffix).detach().float())
@@ -129,7 +129,7 @@ class _Direction:
         both = (taken.double() @ widened.double()).float().flatten(0, 1)
         bias = (offsets.double() @ taken.double().t()).float() + biases[0] + biases[1]
         self._inputs: Product = product(both.contiguous(), bias.flatten())
-        self._recurrent = of_few_rows(recurrent.contiguous(), halved=halved)
+        self._recurrent = of_few_rows(recurrent.contiguous())
         self._column = column.contiguous()
         self._times = up.times
         self._backwards = backwards
