@@ -20,6 +20,7 @@ from dropscribe.web import security, serve
 from dropscribe.web.app import build
 from dropscribe.web.security import Rules
 from dropscribe.web.site import Site
+from dropscribe.web.sound.answers import DecodedSound
 from dropscribe.web.sound.pool import Decoding
 from tests.support.histories import History
 from tests.support.recorded import recorded
@@ -67,8 +68,9 @@ def test_slow_and_vanished_clients_hold_nothing(
     begin = site.sounds.begin
 
     def noted(excerpt: Excerpt) -> Decoding:
+        decoding = begin(excerpt)
         begun.append(excerpt)
-        return begin(excerpt)
+        return decoding
 
     monkeypatch.setattr(site.sounds, "begin", noted)
     address = ("127.0.0.1", port)
@@ -94,3 +96,29 @@ def test_slow_and_vanished_clients_hold_nothing(
     with socket.create_connection(address, timeout=LIMIT_S) as good:
         good.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert good.recv(100).startswith(b"HTTP/1.1 503")
+
+
+def test_a_client_that_leaves_while_its_process_starts_leaves_none_behind(
+    served: tuple[Site, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, port = served
+    asked, answered = threading.Event(), threading.Event()
+    begun: list[Decoding] = []
+    begin, release = site.sounds.begin, DecodedSound.release
+
+    def late(excerpt: Excerpt) -> Decoding:
+        asked.set()
+        assert answered.wait(LIMIT_S)
+        begun.append(begin(excerpt))
+        return begun[-1]
+
+    def noted(answer: DecodedSound) -> None:
+        release(answer)
+        answered.set()
+
+    monkeypatch.setattr(site.sounds, "begin", late)
+    monkeypatch.setattr(DecodedSound, "release", noted)
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as gone:
+        gone.sendall(b"GET /recordings/1/sound.wav HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert asked.wait(LIMIT_S)
+    until(lambda: len(begun) == 1 and not site.sounds.busy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
@@ -70,7 +71,10 @@ class DecodedSound(_SoundAnswer):
         super().__init__(part, "audio/wav", etag, {})
         self._pool = pool
         self._excerpt = excerpt
+        #: Guards what follows: an answer may end while its process is being started.
+        self._lock = threading.Lock()
         self._decoding: Decoding | None = None
+        self._released = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Header and samples; silence where the recording turns out to be shorter."""
@@ -81,17 +85,28 @@ class DecodedSound(_SoundAnswer):
         first, odd = divmod(at - HEADER, 2)
         wanted = -(-(self.part.first + self.part.count - HEADER) // 2) - first
         if wanted > 0:
-            self._decoding = await run_in_threadpool(
-                self._pool.begin, replace(self._excerpt, first=first, count=wanted)
-            )
-            while data := await run_in_threadpool(os.read, self._decoding.samples, _PIECE):
+            excerpt = replace(self._excerpt, first=first, count=wanted)
+            decoding = await run_in_threadpool(self._begin, excerpt)
+            while data := await run_in_threadpool(os.read, decoding.samples, _PIECE):
                 yield data[odd:]
                 odd = 0
         while True:
             yield bytes(_PIECE)
 
+    def _begin(self, excerpt: Excerpt) -> Decoding:
+        """Start to decode, in a thread that goes on when the answer has ended meanwhile; then it ends the process."""
+        decoding = self._pool.begin(excerpt)
+        with self._lock:
+            if not self._released:
+                self._decoding = decoding
+                return decoding
+        self._pool.end(decoding)
+        return decoding
+
     def release(self) -> None:
         """End the process that decodes."""
+        with self._lock:
+            self._released = True
         if self._decoding is not None:
             self._pool.end(self._decoding)
             self._pool.prepare()
