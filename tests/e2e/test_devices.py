@@ -31,7 +31,12 @@ def on_two_devices(root: Path) -> DaemonProcess:
 
 def drop(daemon: DaemonProcess, name: str, count: int) -> list[Path]:
     """Drop recordings, and wait until one of them is being transcribed."""
-    targets = [write_speech(daemon.inbox / f"{name}{i}.wav", seconds=60 + 10 * i) for i in range(count)]
+    # None has the content of another one, whose result would be its own at once.
+    begin = len(list(daemon.inbox.glob("*.wav")))
+    targets = [
+        write_speech(daemon.inbox / f"{name}{i}.wav", seconds=60 + 10 * i, offset=(begin + i) / 10)
+        for i in range(count)
+    ]
     wait_until(lambda: any(daemon.state(t) == "running" for t in targets), "a job runs")
     return targets
 
