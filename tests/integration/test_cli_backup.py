@@ -197,6 +197,9 @@ def test_vacuum_makes_the_database_smaller_under_a_daemon(history: History) -> N
     assert history.ledger.keeping.shrink_log()
     with load(history) as done:
         answer = document("vacuum", "--database", history.path)
-    assert answer["after"] < answer["before"] / 2
+    # A writer without a pause may keep the log from being moved into the file until it stops.
+    assert history.ledger.keeping.shrink_log()
+    assert history.path.stat().st_size < answer["before"] / 2
+    assert document("vacuum", "--database", history.path)["after"] == history.path.stat().st_size
     history.ledger.verify()
     assert history.ledger.counts()[JobState.DONE] == 40 + len(done), "an open ledger goes on"
