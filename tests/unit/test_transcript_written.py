@@ -286,7 +286,7 @@ def _transcripts(draw: st.DrawFn) -> Transcript:
         placed: list[tuple[str, int, int]] = []
         for word in words:
             begin = max(0, cursor + draw(st.integers(-100, 300)))
-            placed.append((word, begin, begin + draw(st.integers(-20, 600))))
+            placed.append((word, begin, max(0, begin + draw(st.integers(-20, 600)))))
             cursor = max(cursor, placed[-1][2])
         many = st.lists(
             st.integers(0, 4).map(lambda n: n * (n % 2)), min_size=len(words), max_size=len(words)
