@@ -27,6 +27,6 @@ def sent(record: type[C]) -> type[C]:
         def reduced(self: Any) -> tuple[Any, ...]:
             return record, get(self)
 
-    vars_of: Any = record
-    vars_of.__reduce__ = reduced
+    changed: Any = record
+    changed.__reduce__ = reduced
     return record

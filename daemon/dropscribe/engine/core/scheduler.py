@@ -166,9 +166,7 @@ class Scheduler:
                     message.stream, self._vad.open(), message.options, keeps_samples=self._keeps_samples
                 )
             return
-        for block in [b for b in self._blocks if b.stream == message.stream]:
-            self._unread -= block.samples
-            self._out.append(BlockFreed(block.offset))
+        self._discard([b for b in self._blocks if b.stream == message.stream])
         self._blocks = deque(b for b in self._blocks if b.stream != message.stream)
         # Whatever the device reads from now on in their place is of no use to anybody.
         being_read = [slot for slot, stream in self._being_read.items() if stream == message.stream]
@@ -183,17 +181,17 @@ class Scheduler:
         chosen = next_pass(self._blocks, self._pass_bounds)
         for blocks in chosen:
             number, final = blocks[-1].stream, blocks[-1].final
+            stream = self._streams.get(number)
+            if stream is None:
+                self._discard(blocks)
+                if final:
+                    self._failed.discard(number)
+                continue
             slots = tuple(block.offset for block in blocks)
             self._unread -= sum(block.samples for block in blocks)
             self._being_read.update(dict.fromkeys(slots, number))
-            stream = self._streams.get(number)
-            if stream is not None:
-                # Not copied here: a device copies them, or reads them itself.
-                offered.append(Offered(stream, tuple(map(self._read, blocks)), final, slots))
-                continue
-            self._free(slots, number)
-            if final:
-                self._failed.discard(number)
+            # Not copied here: the detector copies them, or a device reads them itself.
+            offered.append(Offered(stream, tuple(map(self._read, blocks)), final, slots))
         self._vad_schedule.record_pass(self._clock())
         self._vad_runner.begin(offered)
 
@@ -333,6 +331,12 @@ class Scheduler:
         self._postprocessor.drop(stream)
         for segment in self._batcher.drop(stream):
             self._unanswered -= segment.samples
+
+    def _discard(self, blocks: Iterable[PcmBlock]) -> None:
+        """Free the slots of blocks that are not read."""
+        for block in blocks:
+            self._unread -= block.samples
+            self._out.append(BlockFreed(block.offset))
 
     def _free(self, slots: Iterable[int], stream: int) -> None:
         """Free slots whose samples have been read, unless they were freed when the stream was aborted."""

@@ -96,7 +96,7 @@ class Scorer:
                 speech, memory, log_mel = self._judge(made, steps[part], memories[part])
                 plans.append(made)
                 decided.append(speech)
-                for s, i, first in zip(steps[part], range(made.streams), made.sizes[2].tolist(), strict=True):
+                for i, (s, first) in enumerate(zip(steps[part], made.sizes[2].tolist(), strict=True)):
                     # A copy: a view would keep the tensor of all streams of the group alive.
                     new_memories.append(None if s.final else memory[i].clone())
                     computed.append(Frames(log_mel, first + s.computed, first + s.frames))
