@@ -3,12 +3,14 @@
     .venv/bin/python benchmarks/end_to_end.py [--recordings 200] [--seconds 300] [--format flac] [--model DIR] \\
         [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
---device cuda: on all GPUs of the host, each with a station process. --station-processes always: also with one GPU, to compare.
+--device cuda: on all GPUs of the host, each with a station process. --station-processes always: also with one GPU, to
+compare.
 
 All recordings are written elsewhere on the same file system, synced, and moved into the folder at once. Time is
 measured from the move until the last job is done with its sidecars on disk, including the quiet period. One recording
 is transcribed before, so that the decoders are started. `backlog` is the rate between the first and the last tenth of
-the recordings, while there is always a backlog. The model matters: `random_model.py` writes one of the official size.
+the recordings, while there is always a backlog; `seconds_after_the_move` says how recordings went on over time. The
+model matters: `random_model.py` writes one of the official size.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ def main() -> None:
             daemon.wait_for(1 + options.recordings)
             ended = time.monotonic()
             usage = watching.finish(began, ended)
+            course = course_of(daemon, began)
             first, last = tenths(daemon, options.recordings)
             busy = watching.finish(first, last).gpu_percent
             spent = {name: round(s - before.get(name, 0.0), 2) for name, s in daemon.cpu_s().items()}
@@ -75,11 +78,32 @@ def main() -> None:
         "segments_a_batch": round(statistics.mean(sizes), 1),
         "cpu_s": spent,
         "gpu_busy_percent": usage.gpu_percent,
+        "seconds_after_the_move": course,
         "backlog": {"rtfx": round(0.8 * audio_s / max(last - first, 1e-3), 1), "gpu_busy_percent": busy},
         "host_bytes": usage.host_bytes,
         "ready_s": round(daemon.ready_s, 3),
     }
     surroundings.report("end_to_end", options, figures)
+
+
+def course_of(daemon: running_daemon.Daemon, began: float) -> dict[str, dict[str, float]]:
+    """When the first, a tenth, half, nine tenths and the last recordings were admitted, claimed and done, seconds."""
+    moved = began + time.time() - time.monotonic()
+    course = {}
+    for column in ("admitted_at", "claimed_at", "finished_at"):
+        # Without the very first, which went before.
+        times = sorted(at - moved for (at,) in daemon.rows(f"select {column} from jobs order by id"))[1:]
+        course[column.removesuffix("_at")] = {
+            name: round(times[min(len(times) - 1, int(len(times) * share))], 3)
+            for name, share in (
+                ("first", 0.0),
+                ("tenth", 0.1),
+                ("half", 0.5),
+                ("nine_tenths", 0.9),
+                ("last", 1.0),
+            )
+        }
+    return course
 
 
 def tenths(daemon: running_daemon.Daemon, recordings: int) -> tuple[float, float]:

@@ -136,17 +136,22 @@ def through(
         return tokens, spans
     # SenseVoice has nothing to decode.
     decode = getattr(model, "decode", lambda begun: begun)
+
+    def waited(batch: Any) -> Any:
+        model.wait_for(batch)
+        return batch
+
     begun: deque[Any] = deque()
     decoded: deque[Any] = deque()
     for batch in work:
         begun.append(model.begin(*given(batch)))
         if len(begun) > 1:
-            decoded.append(decode(begun.popleft()))
+            decoded.append(decode(waited(begun.popleft())))
         if len(decoded) > DEPTH - 2:
-            take(model.collect(decoded.popleft()))
-    decoded.extend(decode(b) for b in begun)
+            take(model.collect(waited(decoded.popleft())))
+    decoded.extend(decode(waited(b)) for b in begun)
     for last in decoded:
-        take(model.collect(last))
+        take(model.collect(waited(last)))
     return tokens, spans
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +35,7 @@ class FromSamples:
 
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
         assert all(s.log_mel is not None and s.log_mel[0].source.is_cuda for s in segments)
-        return self._pipeline.begin([replace(s, log_mel=None) for s in segments])
+        return self._pipeline.begin([s._replace(log_mel=None) for s in segments])
 
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
         said: Sequence[Hypothesis] = self._pipeline.finish(handle)

@@ -117,6 +117,9 @@ class TightDevice:
             raise self.error("CUDA out of memory. Tried to allocate")
         return encoded
 
+    def wait_for(self, batch: Any) -> None:
+        """What the next step needs is there at once."""
+
     def collect(self, decoded: Any) -> Any:
         return self.whole(*decoded)
 

@@ -257,9 +257,11 @@ class TwoSteps:
     def begin(self, sounds: Sequence[Any], queries: Any) -> Any:
         return list(sounds), queries
 
-    def collect(self, launched: Any) -> Any:
+    def wait_for(self, launched: Any) -> None:
         if self._error is not None:
             raise self._error
+
+    def collect(self, launched: Any) -> Any:
         return self._whole(*launched)
 
 
@@ -334,7 +336,7 @@ def test_each_segment_is_asked_for_the_language_of_its_stream(
     assert recogniser.languages == ("en", "ja", "ko", "yue", "zh")
     languages = ("en", "auto", "ko")
     batch = [
-        dataclasses.replace(s, options=StreamOptions(language=name))
+        s._replace(options=StreamOptions(language=name))
         for s, name in zip(segments(material.pieces()[:3]), languages, strict=True)
     ]
     asked = recogniser._questions.of(batch)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +73,7 @@ def segments(detector: FsmnVadModel, pcm: Pcm, seed: int) -> list[SpeechSegment]
 def test_a_segment_has_the_frames_of_its_samples(detector: FsmnVadModel, seed: int) -> None:
     import torch
 
-    from dropscribe.engine.layers.fbank import SHIFT_SAMPLES, LogMel, cut, frames_of
+    from dropscribe.engine.layers.fbank import SHIFT_SAMPLES, LogMel, frames_of, joined
 
     log_mel = LogMel(torch.device("cpu"))
     for pcm in recordings():
@@ -86,7 +85,7 @@ def test_a_segment_has_the_frames_of_its_samples(detector: FsmnVadModel, seed: i
             assert len(segment.pcm) == segment.samples
             starts = torch.arange(frames_of(len(segment.pcm))) * SHIFT_SAMPLES
             expected = log_mel(torch.from_numpy(segment.pcm.copy()), starts)
-            torch.testing.assert_close(torch.cat(cut(segment.log_mel)), expected, rtol=1e-6, atol=1e-5)
+            torch.testing.assert_close(joined(segment.log_mel), expected, rtol=1e-6, atol=1e-5)
 
 
 def test_frames_no_region_can_need_are_discarded(detector: FsmnVadModel) -> None:
@@ -114,14 +113,14 @@ class FromSamples:
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         assert all(s.log_mel is not None for s in segments)
-        return self._recogniser([replace(s, log_mel=None) for s in segments])
+        return self._recogniser([s._replace(log_mel=None) for s in segments])
 
 
 class EveryOther(FromSamples):
     """A recogniser that gets frames of some segments of a batch and samples of the others."""
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
-        return self._recogniser([replace(s, log_mel=None) if i % 2 else s for i, s in enumerate(segments)])
+        return self._recogniser([s._replace(log_mel=None) if i % 2 else s for i, s in enumerate(segments)])
 
 
 def recognised(detector: FsmnVadModel, recogniser: Recogniser) -> dict[tuple[int, int], SegmentDone]:

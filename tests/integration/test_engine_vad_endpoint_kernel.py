@@ -223,10 +223,10 @@ def test_without_a_cache_the_rules_are_compiled_nevertheless(
 ) -> None:
     compile_ = numba.njit
 
-    def njit(*, cache: bool) -> Callable[[Any], Any]:
+    def njit(*, cache: bool, **options: Any) -> Callable[[Any], Any]:
         if cache:
             raise problem
-        plain: Callable[[Any], Any] = compile_(cache=False)
+        plain: Callable[[Any], Any] = compile_(cache=False, **options)
         return plain
 
     monkeypatch.setattr(numba, "njit", njit)

@@ -97,9 +97,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 ENGINE = "dropscribe.engine"
 INSIDE_ENGINE: tuple[tuple[str, frozenset[str]], ...] = (
     ("core", frozenset({"core", "protocol", "wire"})),
-    ("layers", frozenset({"layers", "core.interfaces", "protocol"})),
-    ("vad", frozenset({"vad", "layers", "core.interfaces", "models", "protocol"})),
-    ("models", frozenset({"models", "layers", "core.interfaces", "protocol"})),
+    ("layers", frozenset({"layers", "core.interfaces", "core.turns", "protocol"})),
+    ("vad", frozenset({"vad", "layers", "core.interfaces", "core.turns", "models", "protocol"})),
+    ("models", frozenset({"models", "layers", "core.interfaces", "core.turns", "protocol"})),
 )
 
 #: Where each third-party package may be imported. A package that is not named here may be imported nowhere.

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from dropscribe import escapes
+from dropscribe.engine.core.turns import TURNS
 from dropscribe.engine.protocol import Abort, PcmBlock
 from dropscribe.engine.wire import FromChild, Report
 
@@ -113,8 +114,10 @@ class PipeOutbox(threading.Thread):
                             add(messages, following)
                 sent_at = time.monotonic()
                 for one in messages:
-                    # Not `send`, whose pickler takes three times as long.
-                    self._reports.send_bytes(pickle.dumps(one))
+                    with TURNS:
+                        # Not `send`, whose pickler takes three times as long.
+                        packed = pickle.dumps(one)
+                    self._reports.send_bytes(packed)
         except OSError:
             # The parent is gone, and no results are needed.
             os._exit(0)

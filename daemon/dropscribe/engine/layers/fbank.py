@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dropscribe.engine.core.interfaces import LogMelFrames, SpeechSegment
-from dropscribe.engine.layers.transfer import Upload
+from dropscribe.engine.core.interfaces import Frames, LogMelFrames, SpeechSegment
+from dropscribe.engine.layers.transfer import Upload, on_device
 
 #: Frame length and frame shift, samples at 16 kHz.
 FRAME_SAMPLES = 400
 SHIFT_SAMPLES = 160
 FFT_POINTS = 512
 MEL_BINS = 80
+#: Of a frame on its device, float32.
+FRAME_BYTES = 4 * MEL_BINS
 LOWEST_HZ = 20.0
 HIGHEST_HZ = 8000.0
 SAMPLE_RATE_HZ = 16_000
@@ -149,8 +151,10 @@ class Frontend:
         if len(pcms) == len(sounds):
             return self._computed(pcms)
         computed = iter(self._computed(pcms).split([frames_of(len(p)) for p in pcms]) if pcms else ())
-        each = ([next(computed)] if isinstance(sound, np.ndarray) else cut(sound) for sound in sounds)
-        return torch.cat([part for parts in each for part in parts])
+        parts: list[Frames] = []
+        for sound in sounds:
+            parts += (whole(next(computed)),) if isinstance(sound, np.ndarray) else sound
+        return joined(parts)
 
     def _computed(self, pcms: Sequence[NDArray[np.int16]]) -> Tensor:
         samples = [len(p) for p in pcms]
@@ -195,12 +199,44 @@ def sound_of(segment: SpeechSegment) -> Sound:
 
 def frames_in(sound: Sound) -> int:
     """Number of log-mel frames of a segment."""
-    return frames_of(len(sound)) if isinstance(sound, np.ndarray) else sum(part.length for part in sound)
+    if isinstance(sound, np.ndarray):
+        return frames_of(len(sound))
+    # Nearly always of one part.
+    return sum([last - first for _, first, last in sound])
 
 
-def cut(frames: LogMelFrames) -> list[Tensor]:
-    """The parts of a region's frames, each (n, 80) float32."""
-    return [part.cut() for part in frames]
+def whole(frames: Tensor) -> Frames:
+    """All of these frames, (n, 80) float32."""
+    return Frames(frames, 0, len(frames))
+
+
+def joined(parts: Sequence[Frames]) -> Tensor:
+    """Frames one after another, (n, 80) float32: a copy, on their device. Their sources must be contiguous.
+
+    A GPU must have copied them before a source is released, unless that waits for its current CUDA stream.
+    """
+    device = parts[0].source.device
+    if device.type != "cuda":
+        return torch.cat([part.cut() for part in parts])
+    # By their addresses: a thousand regions come from a few sources, and to cut each out takes as long as to launch a layer.
+    addresses = {id(source): source.data_ptr() for source in sources_of(parts)}
+    first = np.array([part.first for part in parts], np.int64)
+    places = np.empty((3, len(parts)), np.int64)
+    places[0] = np.array([addresses[id(part.source)] for part in parts], np.int64) + first * FRAME_BYTES
+    places[2] = (np.array([part.last for part in parts], np.int64) - first) * MEL_BINS
+    places[1] = np.cumsum(places[2]) - places[2]
+    # Imported here, since Triton comes only with CUDA builds of torch.
+    from dropscribe.engine.layers.frame_kernels import gathered  # noqa: PLC0415
+
+    total, longest = int(places[2].sum()), int(places[2].max())
+    if not total:
+        return torch.empty(0, MEL_BINS, device=device)
+    return gathered(on_device(places, device), total, longest, torch.float32).view(-1, MEL_BINS)
+
+
+def sources_of(parts: Sequence[Frames]) -> list[Tensor]:
+    """The tensors in which frames lie, each once."""
+    return list({id(part.source): part.source for part in parts}.values())
 
 
 def _with_begins(*counts: Sequence[int]) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from torch import Tensor
 ROWS = 4
 #: Values of the spectrum per program.
 CELLS = 2048
-#: Samples that a program copies.
-SAMPLES = 8192
+#: Samples, or values of frames, that a program copies.
+COPIED = 8192
 #: Scores of a token that a program holds at a time.
 SCORES = 4096
 
@@ -77,21 +77,21 @@ def _best(  # type: ignore[no-untyped-def]
 @triton.jit
 def _gathered(places, out, tile: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
     part, parts = tl.program_id(0), tl.num_programs(0)
-    source = tl.load(places + part).to(tl.pointer_type(tl.int16))
+    source = tl.load(places + part).to(tl.pointer_type(out.dtype.element_ty))
     first = tl.load(places + parts + part)
     count = tl.load(places + 2 * parts + part)
     at = tl.program_id(1).to(tl.int64) * tile + tl.arange(0, tile)
     tl.store(out + first + at, tl.load(source + at, mask=at < count), mask=at < count)
 
 
-def gathered(places: Tensor, samples: int, longest: int) -> Tensor:
-    """Samples from anywhere in memory that the device can read, one part after another: (samples,) int16.
+def gathered(places: Tensor, values: int, longest: int, dtype: torch.dtype) -> Tensor:
+    """Values from anywhere in memory that the device can read, one part after another: (values,) of `dtype`.
 
-    places: (3, parts) int64: address of each part, its place in the result, its number of samples, at most `longest`.
+    places: (3, parts) int64: address of each part, its place in the result, its number of values, at most `longest`.
     The memory must stay as it is until the device has read it.
     """
-    out = torch.empty(samples, dtype=torch.int16, device=places.device)
-    _gathered[places.shape[1], triton.cdiv(longest, SAMPLES)](places, out, tile=SAMPLES)
+    out = torch.empty(values, dtype=dtype, device=places.device)
+    _gathered[places.shape[1], triton.cdiv(longest, COPIED)](places, out, tile=COPIED)
     return out
 
 

@@ -115,7 +115,7 @@ class Upload:
         # Imported here, since Triton comes only with CUDA builds of torch.
         from dropscribe.engine.layers.frame_kernels import gathered  # noqa: PLC0415
 
-        return gathered(self.values(places), int(places[2].sum()), int(places[2].max()))
+        return gathered(self.values(places), int(places[2].sum()), int(places[2].max()), torch.int16)
 
     def _copied(self, parts: Sequence[Pcm]) -> Tensor:
         """As `samples`, through pinned memory."""

@@ -42,14 +42,17 @@ class EndpointOptions:
 
 
 class Endpointer:
-    """State of the rules for one stream. One frame is delayed, since the rules treat the last frame differently."""
+    """State of the rules for one stream. One frame is delayed, since the rules treat the last frame differently.
+
+    `state` is an array of the fields in `dropscribe.engine.vad.endpoint_kernel.State`, which `accept_each` changes.
+    """
 
     def __init__(self, options: EndpointOptions, advance: Advance = advance) -> None:
         """`advance`: the rules, as Python or `compiled`."""
         o = options
-        self._frame_ms = o.frame_ms
+        self.frame_ms = o.frame_ms
         self._latency = o.start_latency
-        self._rules = np.array(
+        self.rules = np.array(
             (
                 o.window,
                 o.speech_at,
@@ -63,24 +66,44 @@ class Endpointer:
             ),
             np.int64,
         )
-        self._state = np.zeros(FIELDS + o.window, np.int64)
-        self._state[State.HELD] = NOTHING_HELD
-        self._advance = advance
+        self.state = np.zeros(FIELDS + o.window, np.int64)
+        self.state[State.HELD] = NOTHING_HELD
+        self.advance = advance
 
     @property
     def needed_from_ms(self) -> int:
         """Earliest start of any later region, ms."""
-        state = self._state
+        state = self.state
         if state[State.IN_SPEECH]:
-            return int(state[State.OPEN_START]) * self._frame_ms
+            return int(state[State.OPEN_START]) * self.frame_ms
         first = max(state[State.EARLIEST], state[State.FRAME] - self._latency, 0)
-        return int(first) * self._frame_ms
+        return int(first) * self.frame_ms
 
     def accept(self, speech: Sequence[bool] | NDArray[np.bool_], *, final: bool) -> list[Region]:
         """Regions completed by these frames, in order; with `final` also one that is still open."""
-        decisions = np.ascontiguousarray(speech, np.bool_)
-        # One region per frame at most; at the end the delayed frame is processed and an open region is closed.
-        found = np.empty((len(decisions) + 2, 2), np.int64)
-        count = self._advance(self._rules, self._state, decisions, final, found)
-        ms = self._frame_ms
-        return [Region(start * ms, end * ms) for start, end in found[:count].tolist()]
+        return [Region(start, end) for start, end in accept_each([self], [speech], [final])[0]]
+
+
+def accept_each(
+    endpointers: Sequence[Endpointer],
+    speech: Sequence[Sequence[bool] | NDArray[np.bool_]],
+    finals: Sequence[bool],
+) -> list[list[tuple[int, int]]]:
+    """As `Endpointer.accept`, for several streams with the same options: start and end of each one's regions, ms."""
+    if not endpointers:
+        return []
+    one = endpointers[0]
+    ends = np.cumsum([len(own) for own in speech])
+    decisions = np.concatenate([np.asarray(own, np.bool_) for own in speech])
+    states = np.stack([endpointer.state for endpointer in endpointers])
+    # One region per frame at most; at the end the delayed frame is processed and an open region is closed.
+    found = np.empty((len(decisions) + 2 * len(endpointers), 2), np.int64)
+    counts = np.empty(len(endpointers), np.int64)
+    one.advance(one.rules, states, decisions, ends, np.array(finals, np.bool_), found, counts)
+    for endpointer, state in zip(endpointers, states, strict=True):
+        endpointer.state[:] = state
+    firsts = ends - np.diff(ends, prepend=0) + 2 * np.arange(len(ends))
+    return [
+        [(start, end) for start, end in (found[first : first + count] * one.frame_ms).tolist()]
+        for first, count in zip(firsts.tolist(), counts.tolist(), strict=True)
+    ]

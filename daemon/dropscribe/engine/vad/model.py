@@ -19,7 +19,7 @@ from dropscribe.engine.layers.fbank import MEL_BINS, frames_of
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.protocol import SAMPLE_RATE_HZ
 from dropscribe.engine.vad import endpoint_kernel
-from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions
+from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions, accept_each
 from dropscribe.engine.vad.frame_buffer import HeldFrames
 from dropscribe.engine.vad.layout import FRAME_SAMPLES, SHIFT_SAMPLES, START, Position, Splice, step
 from dropscribe.engine.vad.network import FsmnNetwork
@@ -136,9 +136,9 @@ class FsmnVadModel:
                 speech[i] = frames
                 handle.vads[i].held.add(log_mel)
         found: list[Sequence[Region]] = []
-        for vad, frames, final in zip(handle.vads, speech, handle.finals, strict=True):
-            regions = vad.endpointer.accept(frames, final=final)
-            found.append([vad.with_frames(region) for region in regions])
+        spans = accept_each([vad.endpointer for vad in handle.vads], speech, handle.finals)
+        for vad, own, final in zip(handle.vads, spans, handle.finals, strict=True):
+            found.append([vad.region(start_ms, end_ms) for start_ms, end_ms in own])
             vad.held.forget_before(vad.held.end if final else vad.needed_from_ms // SHIFT_MS)
         return found
 
@@ -162,11 +162,11 @@ class FsmnVad:
         """See `dropscribe.engine.core.interfaces.Vad`."""
         return self._model.accept([VadChunk(self, (pcm,), final)])[0]
 
-    def with_frames(self, region: Region) -> Region:
-        """The region with the log-mel frames that are wholly inside it and the recording."""
-        first = region.start_ms // SHIFT_MS
-        last = min(first + frames_of((region.end_ms - region.start_ms) * SAMPLES_PER_MS), self.held.end)
-        return Region(region.start_ms, region.end_ms, self.held.between(first, last))
+    def region(self, start_ms: int, end_ms: int) -> Region:
+        """A region with the log-mel frames that are wholly inside it and the recording."""
+        first = start_ms // SHIFT_MS
+        last = min(first + frames_of((end_ms - start_ms) * SAMPLES_PER_MS), self.held.end)
+        return Region(start_ms, end_ms, self.held.between(first, last))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

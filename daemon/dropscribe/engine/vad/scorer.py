@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dropscribe.engine.core.interfaces import Frames
+from dropscribe.engine.core.turns import launching
 from dropscribe.engine.layers.fbank import LogMel
 from dropscribe.engine.layers.transfer import Upload, to_host
 from dropscribe.engine.vad.layout import SHIFT_SAMPLES, Plan, Splice, Step, cuda_rows, groups, plan
@@ -90,7 +91,7 @@ class Scorer:
         decided: list[Tensor] = []
         new_memories: list[Tensor | None] = []
         computed: list[Frames] = []
-        with torch.inference_mode(), self._own_stream():
+        with torch.inference_mode(), launching(self._on_own_stream()):
             for part in groups((left + s.rows for s in steps), self._most_rows):
                 made = plan(steps[part], left)
                 speech, memory, log_mel = self._judge(made, steps[part], memories[part])
@@ -156,8 +157,8 @@ class Scorer:
         owner = torch.repeat_interleave(counts, output_size=total)
         return owner, torch.arange(total, device=self._device) - firsts[owner]
 
-    def _own_stream(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._cuda_stream is None else torch.cuda.stream(self._cuda_stream)
+    def _on_own_stream(self) -> AbstractContextManager[Any] | None:
+        return None if self._cuda_stream is None else torch.cuda.stream(self._cuda_stream)
 
 
 def _rows_on(device: torch.device) -> int:

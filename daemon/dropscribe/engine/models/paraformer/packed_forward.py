@@ -118,9 +118,18 @@ class PackedForward:
         times = self._begin_times(padded, convolved, features.rows)
         return Encoded(order, lists, features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
 
-    def decode(self, batch: Encoded) -> Decoded:
-        """Launch the decoder; waits only for the batch's token counts."""
+    def wait_for(self, batch: Encoded | Decoded) -> None:
+        """Wait for what the next step, `decode` or `collect`, needs on the host."""
+        if isinstance(batch, Decoded):
+            batch.done.synchronize()
+            return
         batch.counted.synchronize()
+        if batch.times is not None:
+            # Another thread launches them.
+            batch.times.result()
+
+    def decode(self, batch: Encoded) -> Decoded:
+        """Launch the decoder, after `wait_for`."""
         counts = batch.counts.tolist()
         if not any(counts):
             # No tokens at all, and kernels do not accept an empty batch.
@@ -145,8 +154,7 @@ class PackedForward:
         return Decoded(batch.order, batch.rows, counts, host_ids, host_sure, host_fires, done)
 
     def collect(self, batch: Decoded) -> list[DecodedSegment]:
-        """Wait for the result; one `DecodedSegment` per segment, in the order given to `begin`."""
-        batch.done.synchronize()
+        """The result, after `wait_for`: one `DecodedSegment` per segment, in the order given to `begin`."""
         said = words_of(batch.ids.numpy(), batch.sure.numpy(), batch.counts)
         fires = None if batch.fires is None else batch.fires.numpy()
         times = 1 if self._times is None else self._times.times
@@ -159,8 +167,12 @@ class PackedForward:
     def __call__(
         self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()
     ) -> list[DecodedSegment]:
-        """Run all three steps."""
-        return self.collect(self.decode(self.begin(sounds, hotwords)))
+        """Run all steps."""
+        encoded = self.begin(sounds, hotwords)
+        self.wait_for(encoded)
+        decoded = self.decode(encoded)
+        self.wait_for(decoded)
+        return self.collect(decoded)
 
     def _biased(self, batch: Encoded, counts: list[int], best: Best, embeds: Tensor, decoded: Tensor) -> Best:
         """Tokens after hotword biasing."""

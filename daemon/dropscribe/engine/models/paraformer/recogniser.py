@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, SpeechSegment
+from dropscribe.engine.core.turns import TURNS
 from dropscribe.engine.layers.fbank import Sound, sound_of
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, PaddedForward
@@ -147,7 +148,7 @@ class PipelinedParaformer(ParaformerRecogniser):
         """See `dropscribe.engine.core.interfaces.Pipelined`."""
         batch = _UnderWay(*long_enough(segments))
         if batch.segments:
-            with device_faults(), torch.inference_mode():
+            with TURNS, device_faults(), torch.inference_mode():
                 hotwords = self._hotwords(batch.segments)
                 batch.encoded = self._packed.begin([sound_of(s) for s in batch.segments], hotwords)
         before, self._latest = self._latest, batch
@@ -171,7 +172,9 @@ class PipelinedParaformer(ParaformerRecogniser):
             return
         try:
             with device_faults(), torch.inference_mode():
-                decoded = self._packed.decode(encoded)
+                self._packed.wait_for(encoded)
+                with TURNS:
+                    decoded = self._packed.decode(encoded)
         except EngineDiedError:
             raise
         except Exception as e:
@@ -182,5 +185,6 @@ class PipelinedParaformer(ParaformerRecogniser):
     def _in_words(self, segments: Sequence[SpeechSegment], decoded: Decoded) -> list[Hypothesis]:
         """Wait for a batch and convert its tokens to text, in the thread `words`; shares no mutable state."""
         with device_faults():
-            collected = self._packed.collect(decoded)
-        return self._hypotheses(segments, collected)
+            self._packed.wait_for(decoded)
+        with TURNS:
+            return self._hypotheses(segments, self._packed.collect(decoded))

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dropscribe.engine.core.turns import launching
 from dropscribe.engine.layers.packed import HALF, PackedLayers, Rows, aligned, placed, rows_of
+from dropscribe.engine.layers.transfer import to_host
 from dropscribe.engine.models.punctuation import steps
 from dropscribe.engine.models.punctuation.network import Ids, Parameters
 
 #: Words of the recorded passes; one of fewer words is filled up to the next of them, by a third at most.
-RECORDED = (1024, 1536, 2048, 3072, 4096, 6144, 8192, 12_288, 16_384, 24_576, 32_768)
+RECORDED = (1024, 1536, 2048, 3072, 4096, 6144, 8192, 12_288, 16_384, 24_576, 32_768, 49_152, 65_536)
 #: Words of a recorded pass for each window.
 WORDS_A_WINDOW = 16
 #: Longest window of a recorded pass, words: that of any text, also of one without sentence ends.
@@ -93,14 +95,16 @@ class PackedNetwork:
         """See `dropscribe.engine.models.punctuation.network.Network`."""
         lengths = [len(ids) for ids in windows]
         total = sum(lengths)
-        with torch.cuda.stream(self._stream):
+        with launching(torch.cuda.stream(self._stream)):
             recorded = self._recorded_for(total, len(windows), max(lengths))
             if recorded is not None:
                 best = recorded(windows)[:total]
             else:
                 host = torch.from_numpy(np.concatenate(windows)).pin_memory()
                 best = self.best(host.to(self._device, non_blocking=True), rows_of(lengths, self._device))
-            marks = best.cpu().numpy().tobytes()
+            found, done = to_host(best)
+        done.synchronize()
+        marks = found.numpy().tobytes()
         ends = np.cumsum(lengths).tolist()
         return [marks[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 

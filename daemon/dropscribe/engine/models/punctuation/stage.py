@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.core.turns import TURNS
 from dropscribe.engine.models.punctuation.model import PunctuationModel
 from dropscribe.engine.models.punctuation.steps import Steps, Window
 from dropscribe.engine.models.punctuation.words import Words, marks_of_tokens
@@ -97,11 +98,12 @@ class Punctuation:
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Add the segments to their texts and read what is due."""
         added: list[tuple[Words, Sequence[str]]] = []
-        for segment, hypothesis in zip(segments, hypotheses, strict=True):
-            text = self._text_of(segment)
-            added += text.ready(segment.index, hypothesis.tokens.texts)
-        if added:
-            self._model.splitter.add(added)
+        with TURNS:
+            for segment, hypothesis in zip(segments, hypotheses, strict=True):
+                text = self._text_of(segment)
+                added += text.ready(segment.index, hypothesis.tokens.texts)
+            if added:
+                self._model.splitter.add(added)
         texts = [self._texts[stream] for stream in dict.fromkeys(s.stream for s in segments)]
         for _ in range(self._passes):
             if not texts:
@@ -137,7 +139,8 @@ class Punctuation:
 
     def _pass(self, texts: Sequence[_Text]) -> list[_Text]:
         """Read the next windows of texts; returns those that had some, and may have more."""
-        wanted = [(text, windows) for text in texts if (windows := text.wanted())]
+        with TURNS:
+            wanted = [(text, windows) for text in texts if (windows := text.wanted())]
         if wanted:
             self._read(wanted)
         return [text for text, _ in wanted]
@@ -149,8 +152,9 @@ class Punctuation:
             values = text.words.ids.values
             ids += [values[start:end] for start, end in windows]
         made = iter(self._model.read(ids))
-        for text, windows in wanted:
-            text.accept(dict(zip(windows, made, strict=False)))
+        with TURNS:
+            for text, windows in wanted:
+                text.accept(dict(zip(windows, made, strict=False)))
         a_word = (self._clock() - started) / sum(map(len, ids))
         for text, windows in wanted:
             text.seconds += a_word * sum(end - start for start, end in windows)

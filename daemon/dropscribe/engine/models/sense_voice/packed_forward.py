@@ -95,14 +95,19 @@ class PackedForward:
         best = self._head(self._encoder(self._with_queries(features, rows, queries), rows))
         return Launched(lengths, *to_host(collapse(best, rows.ends, self._blank)))
 
-    def collect(self, batch: Launched) -> list[DecodedSegment]:
-        """Wait for the result; one `DecodedSegment` per segment, in order."""
+    def wait_for(self, batch: Launched) -> None:
+        """Wait for the result."""
         batch.done.synchronize()
+
+    def collect(self, batch: Launched) -> list[DecodedSegment]:
+        """The result, after `wait_for`: one `DecodedSegment` per segment, in order."""
         return runs(batch.collapsed.numpy(), batch.lengths, QUERIES)
 
     def __call__(self, sounds: Sequence[Sound], queries: Tensor) -> list[DecodedSegment]:
-        """Run both steps."""
-        return self.collect(self.begin(sounds, queries))
+        """Run all steps."""
+        launched = self.begin(sounds, queries)
+        self.wait_for(launched)
+        return self.collect(launched)
 
     def _with_queries(self, features: Features, rows: Rows, queries: Tensor) -> Tensor:
         """Insert the query vectors before the features of each segment, (rows, F)."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.core.turns import TURNS
 from dropscribe.engine.layers.fbank import Sound, frames_in, sound_of
 from dropscribe.engine.layers.thread_groups import ThreadGroups
 from dropscribe.engine.models.loading import LoadedModel, device_faults
@@ -162,7 +163,7 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
         """See `dropscribe.engine.core.interfaces.Pipelined`."""
         batch = _UnderWay(*long_enough(segments))
         if batch.segments:
-            with device_faults(), torch.inference_mode():
+            with TURNS, device_faults(), torch.inference_mode():
                 asked = self._questions.of(batch.segments)
                 launched = self._packed.begin([sound_of(s) for s in batch.segments], asked)
             batch.words = self._words.submit(self._in_words, batch.segments, launched)
@@ -175,5 +176,6 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
     def _in_words(self, segments: Sequence[SpeechSegment], launched: Launched) -> list[Hypothesis]:
         """Wait for a batch and convert its tokens to text, in the thread `words`."""
         with device_faults():
-            decoded = self._packed.collect(launched)
-        return self._hypotheses(segments, decoded)
+            self._packed.wait_for(launched)
+        with TURNS:
+            return self._hypotheses(segments, self._packed.collect(launched))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dropscribe.engine.core.interfaces import LogMelFrames, Pcm
-from dropscribe.engine.layers.fbank import SHIFT_SAMPLES, LogMel, cut, frames_of
+from dropscribe.engine.core.interfaces import Frames, LogMelFrames, Pcm
+from dropscribe.engine.core.turns import launching
+from dropscribe.engine.layers.fbank import (
+    SHIFT_SAMPLES,
+    LogMel,
+    frames_in,
+    frames_of,
+    joined,
+    sources_of,
+    whole,
+)
 from dropscribe.engine.layers.transfer import to_host
 from dropscribe.engine.models.loading import device_faults
 from dropscribe.engine.models.model_config import ModelConfig
@@ -103,18 +112,16 @@ class Embedder:
 
         Raises the errors of `device_faults`.
         """
-        with device_faults(), torch.inference_mode(), self._own_stream():
-            parts: list[Tensor] = []
-            counts = []
+        with device_faults(), torch.inference_mode(), launching(self._on_own_stream()):
+            parts: list[Frames] = []
             for sound in sounds:
-                own = [self._computed(sound)] if isinstance(sound, np.ndarray) else cut(sound)
-                parts += own
-                counts.append(sum(map(len, own)))
+                parts += (whole(self._computed(sound)),) if isinstance(sound, np.ndarray) else sound
             if self._cuda_stream is not None:
-                for part in parts:
+                for source in sources_of(parts):
                     # Read by our stream after its owner may have released it.
-                    part.record_stream(self._cuda_stream)
-            return torch.cat(parts) if parts else torch.empty(0, MEL_BINS, device=self._device), counts
+                    source.record_stream(self._cuda_stream)
+            frames = joined(parts) if parts else torch.empty(0, MEL_BINS, device=self._device)
+            return frames, [frames_in(sound) for sound in sounds]
 
     def frames(self, sound: Pcm | LogMelFrames) -> Tensor:
         """Log-mel frames of one segment; see `joined`."""
@@ -130,7 +137,7 @@ class Embedder:
     def __call__(self, windows: Sequence[Tensor]) -> Embeddings:
         """Embeddings of windows of at most `WINDOW` frames, (n, 80) each."""
         lengths = np.array([len(window) for window in windows], np.int64)
-        with self._own_stream():
+        with launching(self._on_own_stream()):
             frames = torch.cat(list(windows))
         return self.finish(self.begin([Windows(frames, np.cumsum(lengths) - lengths, lengths)]))[0]
 
@@ -174,7 +181,7 @@ class Embedder:
         """Record the launches of full batches on CUDA, after `warm_up`: optional. Raises RuntimeError if that fails."""
         if not self._on_gpu:
             return
-        with torch.inference_mode(), self._own_stream():
+        with torch.inference_mode(), launching(self._on_own_stream()):
             # Full windows only: there are few others. One batch at a time runs, so they share their memory.
             pool = torch.cuda.graph_pool_handle()
             count = self.batch
@@ -189,7 +196,7 @@ class Embedder:
         given = [(one, (end - len(one), end)) for one, end in zip(windows, ends, strict=True)]
         classes = np.searchsorted(LENGTHS, lengths)
         parts: list[tuple[Places, Tensor]] = []
-        with device_faults(), torch.inference_mode(), self._own_stream():
+        with device_faults(), torch.inference_mode(), launching(self._on_own_stream()):
             first = self._event()
             for number in np.unique(classes).tolist():
                 places = np.flatnonzero(classes == number)
@@ -243,8 +250,8 @@ class Embedder:
         event.record()
         return event
 
-    def _own_stream(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._cuda_stream is None else torch.cuda.stream(self._cuda_stream)
+    def _on_own_stream(self) -> AbstractContextManager[Any] | None:
+        return None if self._cuda_stream is None else torch.cuda.stream(self._cuda_stream)
 
 
 def load_embedder(config: ModelConfig, device: torch.device, *, half: bool) -> Embedder:
