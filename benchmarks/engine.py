@@ -37,9 +37,9 @@ from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.interfaces import Pcm, SpeechSegment
 from dropscribe.engine.models.families import Kind, kind_of
 from dropscribe.engine.models.loading import LoadedModel, choose_device, load
-from dropscribe.engine.models.paraformer.forward import DecodedSegment, PaddedForward
+from dropscribe.engine.models.paraformer.forward import DecodedBatch, DecodedSegment, PaddedForward
 from dropscribe.engine.models.paraformer.seaco import has_bias
-from dropscribe.engine.models.paraformer.timestamps import spans_of
+from dropscribe.engine.models.paraformer.timestamps import times_of
 from dropscribe.engine.models.sense_voice import collapse, forward
 from dropscribe.engine.models.sense_voice.recogniser import Questions
 from dropscribe.engine.models.store import SAMPLE
@@ -109,8 +109,11 @@ def samples_of(segment: SpeechSegment) -> Pcm:
 def times(spoken: DecodedSegment | collapse.DecodedSegment) -> list[tuple[int, int]]:
     if isinstance(spoken, collapse.DecodedSegment):
         return spoken.spans
-    starts, ends = spans_of([spoken.fires], [spoken.frames], [0])[0] or ([], [])
-    return list(zip(starts, ends, strict=True))
+    decoded = DecodedBatch.of([spoken])
+    if decoded.fires is None:
+        return []
+    found = times_of(*decoded.fires, decoded.bounds, decoded.frames, [0])
+    return [] if found.unplaced else list(zip(*found.columns(0, len(spoken.ids)), strict=True))
 
 
 def listed(count: int) -> list[str]:
@@ -125,8 +128,9 @@ def through(
     """Run all batches; returns the number of tokens and spans. `given`: input of the model for a batch."""
     tokens = spans = 0
 
-    def take(result: Sequence[DecodedSegment | collapse.DecodedSegment]) -> None:
+    def take(found: DecodedBatch | Sequence[DecodedSegment | collapse.DecodedSegment]) -> None:
         nonlocal tokens, spans
+        result = found.segments() if isinstance(found, DecodedBatch) else found
         tokens += sum(len(s.ids) for s in result)
         spans += sum(len(times(s)) for s in result)
 

@@ -34,6 +34,7 @@ SCRIPTS = (
     "hotwords",
     "int8_tokens",
     "stage_costs",
+    "engine_texts",
 )
 
 
@@ -113,6 +114,19 @@ def test_the_cost_of_each_stage_is_measured(tmp_path: Path, only: str) -> None:
     assert engine["all"]["host_s"]["punctuation"] > 0
     assert {"embedding", "clustering", "punctuation"} <= engine["all"]["seconds_by_stage"].keys()
     assert {"embedding", "punctuation"} <= report["daemon"]["all"]["seconds_by_stage"].keys()
+
+
+@IN_SOAK
+def test_the_cost_of_texts_is_measured_without_a_gpu(tmp_path: Path) -> None:
+    out = tmp_path / "engine_texts.json"
+    done = script("engine_texts", "--recordings", "2", "--segments", "20", "--repeat", "1", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    for part in ("words", "outbox", "received"):
+        assert min(report[part].values()) > 0
+    # Windows of a text without marks grow.
+    read = {name: one["words_read"] for name, one in report["punctuation"].items()}
+    assert read["characters, no_marks, at_once"] > read["characters, sentences, at_once"] > 0
 
 
 #: Prints the help page of each command given as JSON, as `python COMMAND --help` prints it: one process, because importing

@@ -121,10 +121,12 @@ class TightDevice:
         """What the next step needs is there at once."""
 
     def collect(self, decoded: Any) -> Any:
-        return self.whole(*decoded)
+        from dropscribe.engine.models.paraformer.forward import DecodedBatch
+
+        return DecodedBatch.of(self.whole(*decoded))
 
     def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> Any:
-        return self.collect(self.decode(self.begin(sounds, hotwords)))
+        return self.collect(self.decode(self.begin(sounds, hotwords))).segments()
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
         raise NotImplementedError

@@ -319,12 +319,25 @@ def test_models_that_funasr_runs_have_their_tokens_joined_by_the_same_rules(
 
 
 def test_a_packed_batch_is_taken_apart_into_what_each_segment_says() -> None:
-    from dropscribe.engine.models.paraformer.forward import words_of
+    from dropscribe.engine.models.paraformer.forward import DecodedBatch, decoded_of
+
+    def said(batch: DecodedBatch) -> list[tuple[list[int], bytes, int, list[int] | None]]:
+        fires = [None if one.fires is None else one.fires.tolist() for one in batch.segments()]
+        return [
+            (one.ids, one.confidence, one.frames, own)
+            for one, own in zip(batch.segments(), fires, strict=True)
+        ]
 
     ids = np.array([7, 2, 8, 0, 1, 9, 3], np.int32)
     sure = np.array([70, 20, 80, 0, 10, 90, 30], np.uint8)
-    assert words_of(ids, sure, [3, 0, 2, 2]) == [([7, 8], b"FP"), ([], b""), ([], b""), ([9, 3], b"Z\x1e")]
-    assert words_of(ids[:0], sure[:0], [0, 0]) == [([], b""), ([], b"")]
+    fires = np.arange(16, dtype=np.int32).reshape(4, 4)
+    batch = decoded_of(ids, sure, [3, 0, 2, 2], fires, [10, 20, 30, 40], [2, 0, 1, 3])
+    expected = [
+        ([], b"", 20, [4]), ([], b"", 30, [8]), ([7, 8], b"FP", 10, [0, 1, 2]), ([9, 3], b"Z\x1e", 40, [12, 13, 14])
+    ]  # fmt: skip
+    assert said(batch) == said(DecodedBatch.of(batch.segments())) == expected
+    nothing = decoded_of(ids[:0], sure[:0], [0, 0], None, [7, 9], [0, 1])
+    assert said(nothing) == [([], b"", 7, None), ([], b"", 9, None)]
 
 
 def test_the_confidence_is_the_probability_that_the_model_gives_each_token(recogniser: Recogniser) -> None:

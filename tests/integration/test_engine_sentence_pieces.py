@@ -103,8 +103,8 @@ def test_its_text_equals_funasrs(text: str, tmp_path: Path) -> None:
 def test_a_word_lasts_from_its_first_piece_to_its_last(edit: Any, tmp_path: Path) -> None:
     """Compared with the times of the pieces, because FunASR treats each letter of the text as a token."""
     from dropscribe.engine.layers.fbank import sound_of
-    from dropscribe.engine.models.paraformer.forward import PaddedForward
-    from dropscribe.engine.models.paraformer.timestamps import spans_of
+    from dropscribe.engine.models.paraformer.forward import DecodedBatch, PaddedForward
+    from dropscribe.engine.models.paraformer.timestamps import times_of
 
     folder = made(tmp_path / "m", edit, TEXTS["en"])
     loaded = on_cpu(folder)
@@ -115,8 +115,11 @@ def test_a_word_lasts_from_its_first_piece_to_its_last(edit: Any, tmp_path: Path
         spoken = PaddedForward(loaded.module, loaded.frontend, loaded.device)(
             [sound_of(segment(pcm))], [None]
         )[0]
-        columns = spans_of([spoken.fires], [spoken.frames], [1000])[0]
-        assert columns is not None
+        decoded = DecodedBatch.of([spoken])
+        assert decoded.fires is not None
+        times = times_of(*decoded.fires, decoded.bounds, decoded.frames, [1000])
+        assert not times.unplaced
+        columns = times.columns(0, len(spoken.ids))
         words: list[list[Any]] = []
         for number, start, end in zip(spoken.ids, *columns, strict=True):
             piece = processor.IdToPiece(number)

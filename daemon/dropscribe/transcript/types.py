@@ -18,7 +18,7 @@ _set = object.__setattr__
 _BETWEEN = "\n"
 #: Type of packed times, and its size in bytes.
 _INTEGER = "i"
-_BYTES = array(_INTEGER).itemsize
+TIME_BYTES = array(_INTEGER).itemsize
 
 
 class Token(NamedTuple):
@@ -88,7 +88,7 @@ class Tokens(Sequence[Token]):
         return self._ends  # type: ignore[return-value]  # the same
 
     def __len__(self) -> int:
-        return len(self._starts) // _BYTES if isinstance(self._starts, bytes) else len(self._starts)
+        return len(self._starts) // TIME_BYTES if isinstance(self._starts, bytes) else len(self._starts)
 
     def __iter__(self) -> Iterator[Token]:
         return map(Token, self.texts, self.starts_ms, self.ends_ms)
@@ -112,7 +112,7 @@ class Tokens(Sequence[Token]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the columns, packed: the dataclass default takes several times as long."""
-        return _received, (
+        return packed_tokens, (
             _packed_texts(self._texts),
             _packed(self._starts),
             _packed(self._ends),
@@ -154,13 +154,16 @@ def _unpacked(packed: bytes) -> tuple[int, ...]:
     return tuple(column)
 
 
-def _received(
+def packed_tokens(
     texts: str | tuple[str, ...] | bytes,
     starts: tuple[int, ...] | bytes,
     ends: tuple[int, ...] | bytes,
     confidence: bytes,
 ) -> Tokens:
-    """Tokens from what `__reduce__` gave, unchecked."""
+    """Tokens from columns as `__reduce__` gives them, unchecked: times as bytes are C integers.
+
+    texts: of tokens of one character, one string.
+    """
     made = object.__new__(Tokens)
     _set(made, "_texts", texts)
     _set(made, "_starts", starts)

@@ -115,18 +115,64 @@ class PaddedForward:
         return self._times.fires(alpha, counts, said.sum(dim=1), said.shape[1])
 
 
-def words_of(
-    ids: NDArray[np.integer[Any]], sure: NDArray[np.uint8], counts: Sequence[int]
-) -> list[tuple[list[int], bytes]]:
-    """Token numbers and confidence of each segment of a batch, without special tokens; vectorised over the batch.
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedBatch:
+    """Model output for the segments of a batch, one after another."""
 
-    ids, sure: (tokens,) of all segments, concatenated; counts: number of tokens of each segment.
+    ids: NDArray[np.integer[Any]]  #: token numbers without special tokens, (tokens,)
+    bounds: list[int]  #: number of the first token of each segment, and at last the number of all
+    confidence: bytes  #: probability of each token, in 255ths
+    #: `DecodedSegment.fires` of all segments, and the place of the first one of each; None without a timestamp branch.
+    fires: tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]] | None
+    frames: list[int]  #: upsampled frames of each segment
+    order: Sequence[int]  #: number of each segment in the call
+
+    @classmethod
+    def of(cls, segments: Sequence[DecodedSegment]) -> DecodedBatch:
+        """Join segments in the order of the call."""
+        counts = [len(one.ids) for one in segments]
+        fires = [one.fires for one in segments if one.fires is not None]
+        firsts = np.cumsum([0, *(n + 1 for n in counts)])[:-1]
+        return cls(
+            np.array([number for one in segments for number in one.ids], np.int64),
+            [0, *np.cumsum(counts, dtype=np.int64).tolist()],
+            b"".join([one.confidence for one in segments]),
+            (np.concatenate(fires), firsts) if fires else None,
+            [one.frames for one in segments],
+            range(len(segments)),
+        )
+
+    def segments(self) -> list[DecodedSegment]:
+        """Output for each segment, in the order of the call."""
+        made: list[DecodedSegment | None] = [None] * len(self.order)
+        for i, (at, (a, b), frames) in enumerate(
+            zip(self.order, pairwise(self.bounds), self.frames, strict=True)
+        ):
+            fires = None
+            if self.fires is not None:
+                fires = self.fires[0][self.fires[1][i] :][: b - a + 1]
+            made[at] = DecodedSegment(self.ids[a:b].tolist(), fires, frames, self.confidence[a:b])
+        return [one for one in made if one is not None]
+
+
+def decoded_of(
+    ids: NDArray[np.integer[Any]],
+    sure: NDArray[np.uint8],
+    counts: Sequence[int],
+    fires: NDArray[np.integer[Any]] | None,
+    frames: list[int],
+    order: Sequence[int],
+) -> DecodedBatch:
+    """Output for a batch without its special tokens; vectorised over the batch.
+
+    ids, sure: (tokens,) of all segments, one after another; counts: number of tokens of each segment; fires: (segments, any)
+    of the other tokens; frames, order: as of `DecodedBatch`.
     """
     said = ids >= SILENT_IDS
     before = np.concatenate(([0], np.cumsum(said)))
     bounds = before[np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))].tolist()
-    decoded, confidence = ids[said].tolist(), sure[said].tobytes()
-    return [(decoded[a:b], confidence[a:b]) for a, b in pairwise(bounds)]
+    placed = None if fires is None else (fires.ravel(), np.arange(len(counts)) * fires.shape[1])
+    return DecodedBatch(ids[said], bounds, sure[said].tobytes(), placed, frames, order)
 
 
 def _collect(

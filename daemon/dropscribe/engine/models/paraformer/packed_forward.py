@@ -22,7 +22,7 @@ from dropscribe.engine.layers.fbank import Frontend, Sound
 from dropscribe.engine.layers.packed import HALF, PackedEncoder, Rows, rows_of
 from dropscribe.engine.layers.transfer import to_host
 from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps, integrate
-from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, words_of
+from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedBatch, DecodedSegment, decoded_of
 from dropscribe.engine.models.paraformer.packed_decoder import Looking, PackedDecoder
 from dropscribe.engine.models.paraformer.packed_seaco import PackedBias, PackedHotwords, side_by_side
 from dropscribe.engine.models.paraformer.packed_times import PackedTimestamps
@@ -153,26 +153,22 @@ class PackedForward:
             host_fires, done = to_host(fires.int())
         return Decoded(batch.order, batch.rows, counts, host_ids, host_sure, host_fires, done)
 
-    def collect(self, batch: Decoded) -> list[DecodedSegment]:
-        """The result, after `wait_for`: one `DecodedSegment` per segment, in the order given to `begin`."""
-        said = words_of(batch.ids.numpy(), batch.sure.numpy(), batch.counts)
+    def collect(self, batch: Decoded) -> DecodedBatch:
+        """The result, after `wait_for`; its `order` is that given to `begin`."""
         fires = None if batch.fires is None else batch.fires.numpy()
         times = 1 if self._times is None else self._times.times
-        decoded = [
-            DecodedSegment(own, None if fires is None else fires[b, : len(own) + 1], rows * times, sure)
-            for b, ((own, sure), rows) in enumerate(zip(said, batch.rows, strict=True))
-        ]
-        return [one for _, one in sorted(zip(batch.order, decoded, strict=True), key=lambda pair: pair[0])]
+        frames = [rows * times for rows in batch.rows]
+        return decoded_of(batch.ids.numpy(), batch.sure.numpy(), batch.counts, fires, frames, batch.order)
 
     def __call__(
         self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()
     ) -> list[DecodedSegment]:
-        """Run all steps."""
+        """Run all steps; one `DecodedSegment` per segment, in order."""
         encoded = self.begin(sounds, hotwords)
         self.wait_for(encoded)
         decoded = self.decode(encoded)
         self.wait_for(decoded)
-        return self.collect(decoded)
+        return self.collect(decoded).segments()
 
     def _biased(self, batch: Encoded, counts: list[int], best: Best, embeds: Tensor, decoded: Tensor) -> Best:
         """Tokens after hotword biasing."""

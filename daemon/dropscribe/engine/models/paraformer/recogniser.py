@@ -17,12 +17,18 @@ from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, SpeechSeg
 from dropscribe.engine.core.turns import TURNS
 from dropscribe.engine.layers.fbank import Sound, sound_of
 from dropscribe.engine.models.loading import LoadedModel, device_faults
-from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, PaddedForward
+from dropscribe.engine.models.paraformer.forward import (
+    SILENT_IDS,
+    DecodedBatch,
+    DecodedSegment,
+    PaddedForward,
+)
 from dropscribe.engine.models.paraformer.joined_forward import JoinedForward
 from dropscribe.engine.models.paraformer.seaco import has_bias
-from dropscribe.engine.models.paraformer.timestamps import spans_of
+from dropscribe.engine.models.paraformer.timestamps import times_of
+from dropscribe.engine.models.text.decoded import DecodedTokens
 from dropscribe.engine.models.text.hypotheses import long_enough
-from dropscribe.engine.models.text.vocabulary import silent_ids, vocabulary_of
+from dropscribe.engine.models.text.vocabulary import Vocabulary, silent_ids, vocabulary_of
 from dropscribe.errors import EngineDiedError, EngineError, release_traceback
 
 if TYPE_CHECKING:
@@ -74,7 +80,7 @@ class ParaformerRecogniser:
         if kept:
             with device_faults(), torch.inference_mode():
                 decoded = self._forward([sound_of(s) for s in kept], self._hotwords(kept))
-            hypotheses += self._hypotheses(kept, decoded)
+            hypotheses += self._hypotheses(kept, DecodedBatch.of(decoded))
         return hypotheses
 
     def complaint(self, hotwords: Sequence[str]) -> str:
@@ -91,16 +97,20 @@ class ParaformerRecogniser:
     def _encode(self, hotwords: tuple[str, ...]) -> Any:
         return self._forward.encode_hotwords([self._spelling.numbers_of(word) for word in hotwords])
 
-    def _hypotheses(
-        self, segments: Sequence[SpeechSegment], decoded: Sequence[DecodedSegment]
-    ) -> list[Hypothesis]:
-        columns = spans_of(
-            [one.fires for one in decoded], [one.frames for one in decoded], [s.start_ms for s in segments]
-        )
-        return [
-            self._vocabulary.hypothesis(segment, one.ids, placed, one.confidence)
-            for segment, one, placed in zip(segments, decoded, columns, strict=True)
-        ]
+    def _hypotheses(self, segments: Sequence[SpeechSegment], decoded: DecodedBatch) -> list[Hypothesis]:
+        return hypotheses_of(self._vocabulary, segments, decoded)
+
+
+def hypotheses_of(
+    vocabulary: Vocabulary, segments: Sequence[SpeechSegment], decoded: DecodedBatch
+) -> list[Hypothesis]:
+    """Hypotheses of a batch from the output for it, in any order."""
+    ordered = [segments[i] for i in decoded.order]
+    times = None
+    if decoded.fires is not None:
+        times = times_of(*decoded.fires, decoded.bounds, decoded.frames, [s.start_ms for s in ordered])
+    tokens = DecodedTokens(decoded.ids, decoded.bounds, decoded.confidence, times)
+    return vocabulary.hypotheses(ordered, tokens)
 
 
 def _in_fp32(loaded: LoadedModel, threads: int, *, in_int8: bool) -> Forward:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dropscribe.engine.models.text.spacing import Columns
+from dropscribe.engine.models.text.decoded import Times
 
 #: Duration of an upsampled frame, seconds: a third of an LFR frame of 60 ms. In FunASR's order of operations, since
 #: positions are truncated to whole milliseconds and so depend on the last bit.
@@ -26,38 +26,34 @@ LONGEST = 12
 REST = 5
 
 
-def spans_of(
-    fires: Sequence[NDArray[np.integer[Any]] | None], frames: Sequence[int], begins_ms: Sequence[int]
-) -> list[Columns | None]:
-    """Token spans of each segment of a batch, ms in the recording; vectorised over the batch.
+def times_of(
+    fires: NDArray[np.integer[Any]],
+    firsts: NDArray[np.integer[Any]],
+    bounds: Sequence[int],
+    frames: Sequence[int],
+    begins_ms: Sequence[int],
+) -> Times:
+    """Starts and ends of all tokens of a batch, vectorised over it.
 
-    fires: for each segment one frame per token, ascending, and the one at which the last token ends; frames: length of
-    each segment; begins_ms: its start in the recording. The result is None for a segment without tokens, and for one
-    whose fires are None or after its end (all weights are zero).
+    fires: one frame per token, ascending within a segment; behind the tokens of a segment is the one at which the last
+    of them ends. firsts: place of the first fire of each segment in `fires`; bounds: as of `DecodedTokens`; frames: length
+    of each segment; begins_ms: its start in the recording. The times of a segment whose fires are after its end (all weights
+    are zero) are not known.
     """
-    spans: list[Columns | None] = [None] * len(fires)
-    placed = [
-        (i, own) for i, own in enumerate(fires) if own is not None and len(own) > 1 and own[0] < frames[i]
-    ]
-    if not placed:
-        return spans
-    counts = np.array([len(own) for _, own in placed])
-    until = np.cumsum(counts)
-    at = np.concatenate([own for _, own in placed]) + SHIFT
-    # The values between the last fire of a segment and the first of the next belong to no token and are not used.
-    starts, ends = at[:-1], at[1:].copy()
-    cut = ends - starts > LONGEST
-    ends[cut] = starts[cut] + LONGEST
-    last, end = until - 2, at[until - 1]
-    whole = np.array([frames[i] for i, _ in placed], np.float64)
+    until = np.array(bounds[1:], np.int64)
+    counts = np.diff(until, prepend=0)
+    places = np.arange(until[-1]) + np.repeat(firsts - until + counts, counts)
+    starts = fires[places] + SHIFT
+    ends = np.minimum(fires[places + 1] + SHIFT, starts + LONGEST)
+    said = counts.nonzero()[0]
+    first, last, whole = firsts[said], until[said] - 1, np.array(frames, np.float64)[said]
+    end = fires[first + counts[said]] + SHIFT
     rest = np.where(whole - end > REST, (whole + end) * 0.5, whole)
     # A last token cut at its longest keeps its end: the rest after it is silence.
-    ends[last] = np.where(cut[last], ends[last], rest)
-    offsets = np.repeat(np.array([begins_ms[i] for i, _ in placed]), counts)[:-1]
-    starts_ms, ends_ms = (tuple((_ms(column) + offsets).tolist()) for column in (starts, ends))
-    for (i, _), a, b in zip(placed, (until - counts).tolist(), until.tolist(), strict=True):
-        spans[i] = starts_ms[a : b - 1], ends_ms[a : b - 1]
-    return spans
+    ends[last] = np.where(end - starts[last] > LONGEST, ends[last], rest)
+    origins = np.repeat(np.array(begins_ms, np.int64), counts)
+    unplaced = frozenset(said[fires[first] >= whole].tolist())
+    return Times(_ms(starts) + origins, _ms(ends) + origins, unplaced)
 
 
 def _ms(frames: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -98,8 +98,8 @@ class SenseVoiceRecogniser:
     def _hypothesis(self, segment: SpeechSegment, decoded: DecodedSegment) -> Hypothesis:
         words, tags = self._pieces.words(decoded.ids, decoded.spans), self._pieces.tags(decoded.ids)
         if words.text == NOTHING_SAID:
-            return replace(of_words(segment, "", [], []), tags=tags)
-        return replace(of_words(segment, words.text, words.words, words.spans), tags=tags)
+            return of_words(segment, "", [], [])._replace(tags=tags)
+        return of_words(segment, words.text, words.words, words.spans)._replace(tags=tags)
 
 
 class Questions:

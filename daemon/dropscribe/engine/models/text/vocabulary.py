@@ -6,17 +6,21 @@ FunASR's models have a list of characters and subwords (`hel@@ lo`) or a Sentenc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.models.loading import LoadedModel
 from dropscribe.engine.models.text import spacing
+from dropscribe.engine.models.text.decoded import DecodedTokens
 from dropscribe.engine.models.text.hotwords import PieceSpelling, Spelling, read_dictionary
 from dropscribe.engine.models.text.hypotheses import columns_of, hypothesis, least_of
 from dropscribe.engine.models.text.pieces import SPACE, Pieces
 from dropscribe.engine.models.text.spacing import Columns
 from dropscribe.errors import EngineError
-from dropscribe.transcript.types import Tokens
+from dropscribe.transcript.types import TIME_BYTES, Tokens, packed_tokens
 
 #: Special tokens of a list, which are not part of the text.
 _MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>"})
@@ -25,14 +29,8 @@ _MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>"})
 class Vocabulary(Protocol):
     """The tokens of a model."""
 
-    def hypothesis(
-        self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None, confidence: bytes
-    ) -> Hypothesis:
-        """Hypothesis of a segment from its token numbers.
-
-        columns: starts and ends of the tokens, ms in the recording; None: spread the words evenly. confidence: of each
-        token, as in `Tokens`.
-        """
+    def hypotheses(self, segments: Sequence[SpeechSegment], decoded: DecodedTokens) -> list[Hypothesis]:
+        """Hypotheses of a batch, in the order of its segments. Words without times are spread evenly."""
 
     @property
     def spelling(self) -> Spelling | PieceSpelling:
@@ -40,17 +38,47 @@ class Vocabulary(Protocol):
 
 
 class Characters:
-    """A list of characters and subwords: FunASR's `CharTokenizer`."""
+    """A list of characters and subwords, as of FunASR's `CharTokenizer`."""
 
-    def __init__(self, tokenizer: Any, spelling: Spelling) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokens: Sequence[str], spelling: Spelling) -> None:
+        """tokens: by number."""
+        self._tokens = tokens
         self.spelling = spelling
+        #: Code point of each token that is a single CJK character, 0 for others.
+        self._code_points = np.array(
+            [ord(t) if len(t) == 1 and spacing.all_cjk(t) else 0 for t in tokens], "<u4"
+        )
 
-    def hypothesis(
-        self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None, confidence: bytes
-    ) -> Hypothesis:
-        """See `Vocabulary`."""
-        return hypothesis(segment, self._tokenizer.ids2tokens(ids), columns, confidence)
+    def hypotheses(self, segments: Sequence[SpeechSegment], decoded: DecodedTokens) -> list[Hypothesis]:
+        """See `Vocabulary`. The text of segments that consist of single CJK characters is made at once."""
+        times, bounds, confidence = decoded.times, decoded.bounds, decoded.confidence
+        code_points = self._code_points[decoded.ids]
+        others = (code_points == 0).nonzero()[0]
+        mixed = {*(np.searchsorted(bounds, others, "right") - 1).tolist()}
+        packed = None if times is None else times.packed()
+        if times is None or packed is None:
+            mixed = {*range(len(segments))}
+            starts = ends = b""
+        else:
+            mixed |= times.unplaced
+            starts, ends = packed
+        text = code_points.tobytes().decode("utf-32-le")
+        made = []
+        for i, (segment, (a, b)) in enumerate(zip(segments, pairwise(bounds), strict=True)):
+            if i in mixed:
+                tokens = [self._tokens[number] for number in decoded.ids[a:b].tolist()]
+                columns = None if times is None or i in times.unplaced else times.columns(a, b)
+                made.append(hypothesis(segment, tokens, columns, confidence[a:b]))
+                continue
+            said = text[a:b]
+            spoken = packed_tokens(
+                said,
+                starts[a * TIME_BYTES : b * TIME_BYTES],
+                ends[a * TIME_BYTES : b * TIME_BYTES],
+                confidence[a:b],
+            )
+            made.append(Hypothesis(segment.stream, segment.index, said, spoken))
+        return made
 
 
 class SentencePieces:
@@ -60,10 +88,22 @@ class SentencePieces:
         self._pieces = pieces
         self.spelling = spelling
 
-    def hypothesis(
+    def hypotheses(self, segments: Sequence[SpeechSegment], decoded: DecodedTokens) -> list[Hypothesis]:
+        """See `Vocabulary`. A word lasts from the start of its first piece to the end of its last."""
+        times = decoded.times
+        return [
+            self._hypothesis(
+                segment,
+                decoded.ids[a:b].tolist(),
+                None if times is None or i in times.unplaced else times.columns(a, b),
+                decoded.confidence[a:b],
+            )
+            for i, (segment, (a, b)) in enumerate(zip(segments, pairwise(decoded.bounds), strict=True))
+        ]
+
+    def _hypothesis(
         self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None, confidence: bytes
     ) -> Hypothesis:
-        """See `Vocabulary`. A word lasts from the start of its first piece to the end of its last."""
         # With the number of each piece as its span, the span of a word is its first and last piece.
         said = self._pieces.words(ids, [(i, i) for i in range(len(ids))])
         firsts, lasts = [a for a, _ in said.spans], [b for _, b in said.spans]
@@ -103,4 +143,4 @@ def vocabulary_of(loaded: LoadedModel) -> Vocabulary:
     if any(token.startswith(SPACE) for token in tokens):
         silent = [token in _MARKS for token in tokens]
         return SentencePieces(Pieces(tokens, silent), spelling)
-    return Characters(tokenizer, spelling)
+    return Characters(tokens, spelling)
