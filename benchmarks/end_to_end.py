@@ -16,6 +16,7 @@ model matters: `random_model.py` writes one of the official size.
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import time
@@ -58,6 +59,10 @@ def main() -> None:
             course = course_of(daemon, began)
             first, last = tenths(daemon, options.recordings)
             busy = watching.finish(first, last).gpu_percent
+            each_second = [
+                watching.finish(began + second, began + second + 1).gpu_percent
+                for second in range(math.ceil(ended - began))
+            ]
             spent = {name: round(s - before.get(name, 0.0), 2) for name, s in daemon.cpu_s().items()}
         sidecars = sum(1 for _ in (daemon.inbox / "all").glob("*.txt"))
         sizes = [
@@ -79,6 +84,7 @@ def main() -> None:
         "cpu_s": spent,
         "gpu_busy_percent": usage.gpu_percent,
         "seconds_after_the_move": course,
+        "gpu_busy_percent_each_second": each_second,
         "backlog": {"rtfx": round(0.8 * audio_s / max(last - first, 1e-3), 1), "gpu_busy_percent": busy},
         "host_bytes": usage.host_bytes,
         "ready_s": round(daemon.ready_s, 3),

@@ -43,6 +43,9 @@ class Deep:
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
         return segments
 
+    def ready(self, handle: Any) -> bool:
+        return True
+
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
         return NullRecogniser()(handle)
 
@@ -79,6 +82,7 @@ class Ahead:
         self.lost = lost
         #: ("begin" or "finish", streams of that VAD pass).
         self.events: list[tuple[str, tuple[int, ...]]] = []
+        self._asked: set[tuple[int, ...]] = set()
 
     def open(self) -> Vad:
         return NullVad()
@@ -90,6 +94,13 @@ class Ahead:
         handle = [(p, int(p.parts[0][0])) for p in pieces]
         self.events.append(("begin", tuple(number for _, number in handle)))
         return handle
+
+    def ready(self, handle: list[tuple[VadChunk, int]]) -> bool:
+        """False when asked for the first time."""
+        numbers = tuple(number for _, number in handle)
+        known = numbers in self._asked
+        self._asked.add(numbers)
+        return known
 
     def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
         numbers = tuple(number for _, number in handle)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
+from dropscribe.engine.core.interfaces import VadChunk
 from dropscribe.engine.core.streams import Stream
 from dropscribe.engine.core.vad_runner import Found, Offered, VadRunner
 from dropscribe.engine.models.null import NullVad
@@ -76,14 +77,26 @@ def test_a_lost_device_fails_no_stream() -> None:
         list(search(Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0))
 
 
-def test_passes_are_finished_in_order_and_the_requested_number_left_under_way() -> None:
-    model = Ahead()
+class Slow(Ahead):
+    """Has not come further than the passes of these streams."""
+
+    done: frozenset[int] = frozenset()
+
+    def ready(self, handle: list[tuple[VadChunk, int]]) -> bool:
+        return self.done.issuperset(number for _, number in handle)
+
+
+def test_passes_are_finished_in_order_and_those_that_are_not_ready_left_under_way() -> None:
+    model = Slow()
     runner = VadRunner(model)
     streams = offered(6)
     for pair in (streams[:2], streams[2:4], streams[4:]):
         runner.begin(pair)
     assert runner.samples == 6 * MINUTE
-    assert [one.stream.number for one, _ in runner.finish(0.0, but=1)] == [0, 1, 2, 3]
+    model.done = frozenset({2, 3})
+    assert list(runner.finish(0.0, wait=False)) == [], "the oldest first"
+    model.done = frozenset({0, 1, 2, 3})
+    assert [one.stream.number for one, _ in runner.finish(0.0, wait=False)] == [0, 1, 2, 3]
     assert runner.samples == 2 * MINUTE
     assert len(runner) == 1
     assert [one.stream.number for one, _ in runner.finish(0.0)] == [4, 5]

@@ -80,6 +80,8 @@ class Batcher(Generic[T]):
         self._by_age: dict[int, _Waiting[T]] = {}
         self._queued_s = 0.0
         self._arrivals = 0
+        #: `_arrivals` when no batch was found to be full: none is until more arrive.
+        self._not_full_at = -1
         self._numbers = itertools.count(1) if numbers is None else numbers
 
     def __len__(self) -> int:
@@ -88,6 +90,7 @@ class Batcher(Generic[T]):
     def limit(self, budget_s: float) -> None:
         """Lower the budget for good, after a larger batch did not fit the device."""
         self._budget_s = min(self._budget_s, budget_s)
+        self._not_full_at = -1
 
     def add(self, segment: T, now: float) -> None:
         """Queue a segment; `now` is monotonic seconds."""
@@ -105,11 +108,16 @@ class Batcher(Generic[T]):
         oldest = self._oldest()
         if oldest is None:
             return None
+        due = flush or now >= self._due(oldest, throughput_mode=throughput_mode)
+        if not due and self._not_full_at == self._arrivals:
+            return None
         first, last = self._window(oldest)
         taken = self._by_length[first : last + 1]
         full = taken[-1].audio_s * (len(taken) + 1) > self._budget_s or self._queued_s >= self._budget_s
-        if not (full or flush or now >= self._due(oldest, throughput_mode=throughput_mode)):
+        if not (full or due):
+            self._not_full_at = self._arrivals
             return None
+        self._not_full_at = -1
         del self._by_length[first : last + 1]
         self._leave(taken)
         return Batch(next(self._numbers), tuple(w.segment for w in taken))
@@ -124,6 +132,7 @@ class Batcher(Generic[T]):
         dropped = [w for w in self._by_age.values() if w.segment.stream == stream]
         self._leave(dropped)
         self._by_length = [w for w in self._by_length if w.segment.stream != stream]
+        self._not_full_at = -1
         return [w.segment for w in dropped]
 
     def _due(self, oldest: _Waiting[T], *, throughput_mode: bool) -> float:

@@ -153,6 +153,9 @@ class PipelinedVad(Protocol):
         Chunks may be read until the pass is finished. If it raises, no chunk has been consumed.
         """
 
+    def ready(self, handle: Any) -> bool:
+        """True if `finish` would not wait for the device."""
+
     def finish(self, handle: Any) -> list[Sequence[Region]]:
         """Wait for a pass; returns regions as `VadModel.accept` does. If it raises, all chunks of the pass are lost."""
 
@@ -165,6 +168,9 @@ class WholeVadPass:
 
     def begin(self, chunks: Sequence[VadChunk]) -> object:
         return self._model.accept(chunks)
+
+    def ready(self, handle: Any) -> bool:  # noqa: ARG002 - of the protocol
+        return True
 
     def finish(self, handle: Any) -> list[Sequence[Region]]:
         regions: list[Sequence[Region]] = handle
@@ -252,7 +258,10 @@ class Pipelined(Protocol):
         """Number of batches under way that keeps the device busy."""
 
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
-        """Launch a batch; returns the handle for `finish`."""
+        """Launch a batch; returns the handle for `finish`. Does not wait for the device."""
+
+    def ready(self, handle: Any) -> bool:
+        """True if `finish` would not wait. Does not wait itself, and does for the batches what the host has to do."""
 
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
         """Wait for a batch; returns the hypotheses of the segments passed to `begin`."""
@@ -268,6 +277,9 @@ class WholeBatch:
 
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
         return segments
+
+    def ready(self, handle: Any) -> bool:  # noqa: ARG002 - of the protocol
+        return True
 
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
         return self._recogniser(handle)

@@ -36,6 +36,10 @@ from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError, release_t
 Batched = Batch[SpeechSegment]
 #: Stream count at which the scheduler favours throughput over latency.
 THROUGHPUT_STREAMS = 4
+#: VAD passes under way in throughput mode: one whose results are handled while the device runs the next.
+MOST_PASSES = 2
+#: Interval of looking for results while the device has enough to do, seconds.
+LOOK_S = 0.001
 
 
 class Inbox(Protocol):
@@ -88,6 +92,8 @@ class Scheduler:
         self._running: deque[_Running] = deque()
         self._finished_at = 0.0
         self._vad_schedule = VadSchedule()
+        #: True if the last step had nothing to do while the device was at work.
+        self._looking = False
         self._pass_bounds = ON_GPU if self._pipeline.depth > 1 else ON_CPU
         self._streams: dict[int, Stream] = {}
         #: Slots that a VAD pass under way may be reading, with their streams.
@@ -111,32 +117,44 @@ class Scheduler:
     def step(self, messages: Iterable[PcmBlock | Abort]) -> None:
         """Accept messages, run a VAD pass and a batch where they are due, report.
 
-        In throughput mode the device runs a VAD pass while this thread handles the results of the previous pass and
-        launches a batch.
+        In throughput mode nothing here waits for the device: results are taken over when they are there, so that the
+        next pass or batch is launched as soon as it is due.
         """
         for message in messages:
             self._accept(message)
-        vad_due = self._vad_wait_s(self._clock()) == 0.0
+        many = self._throughput_mode()
+        passes = len(self._vad_runner)
+        vad_due = self._vad_wait_s(self._clock()) == 0.0 and (not many or passes < MOST_PASSES)
         if vad_due:
             self._begin_vad_pass()
         busy = len(self._vad_runner) > 0
-        self._finish_vad_passes(
-            but=1 if vad_due and self._throughput_mode() and self._vad_runner.runs_ahead else 0
-        )
-        batch = self._batcher.next(
-            self._clock(), flush=self._nothing_is_coming(), throughput_mode=self._throughput_mode()
-        )
+        self._finish_vad_passes(wait=not many)
+        batch = None
+        if len(self._running) < self._pipeline.depth:
+            batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming(), throughput_mode=many)
         if batch is not None:
             self._begin(batch)
-        # Wait for results only when enough batches are in progress, or when there is nothing else to do.
-        while self._running and (len(self._running) >= self._pipeline.depth or not (batch or busy)):
+        batches = len(self._running)
+        while self._running and self._to_be_finished(idle=not (batch or busy)):
             self._finish(self._running.popleft())
+        still = len(self._vad_runner) == passes and len(self._running) == batches
+        self._looking = many and still and not (vad_due or batch)
         self._report()
+
+    def _to_be_finished(self, *, idle: bool) -> bool:
+        """True if the oldest batch is to be finished now: in throughput mode, if that does not wait.
+
+        Otherwise, if enough batches are in progress, or if there is nothing else to do.
+        """
+        if self._throughput_mode():
+            oldest = self._running[0]
+            return oldest.error is not None or self._pipeline.ready(oldest.handle)
+        return len(self._running) >= self._pipeline.depth or idle
 
     def wait_s(self, now: float) -> float | None:
         """Longest wait for messages, seconds: until the next VAD pass or batch is due; None if nothing waits."""
         if self._running or self._vad_runner:
-            return 0.0
+            return LOOK_S if self._looking else 0.0
         waits = [self._vad_wait_s(now)]
         deadline = self._batcher.deadline(throughput_mode=self._throughput_mode())
         if deadline is not None:
@@ -195,11 +213,11 @@ class Scheduler:
         self._vad_schedule.record_pass(self._clock())
         self._vad_runner.begin(offered)
 
-    def _finish_vad_passes(self, *, but: int) -> None:
-        """Handle the results of all VAD passes but the `but` newest."""
+    def _finish_vad_passes(self, *, wait: bool) -> None:
+        """Handle the results of all VAD passes; without `wait`, of those that are ready."""
         now = self._clock()
         searched = []
-        for one, found in self._vad_runner.finish(now, but=but):
+        for one, found in self._vad_runner.finish(now, wait=wait):
             self._free(one.slots, one.stream.number)
             if self._streams.get(one.stream.number) is not one.stream:
                 # Failed or aborted during the pass.

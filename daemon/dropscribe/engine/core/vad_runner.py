@@ -51,8 +51,6 @@ class VadRunner:
 
     def __init__(self, model: VadModel) -> None:
         self._model = model if isinstance(model, PipelinedVad) else WholeVadPass(model)
-        #: True if a pass may be launched before the previous one is finished.
-        self.runs_ahead = isinstance(model, PipelinedVad)
         #: In launch order; each entry lists the calls into which a pass was divided.
         self._begun: deque[list[_Pass]] = deque()
 
@@ -74,11 +72,14 @@ class VadRunner:
             chunks = [o.stream.chunk(o.parts, final=o.final) for o in offered]
             self._begun.append(list(self._parts(offered, chunks)))
 
-    def finish(self, now: float, *, but: int = 0) -> Iterator[Found]:
-        """Wait for all passes but the newest `but`; yields results in order of launch. Raises EngineDiedError."""
-        while len(self._begun) > but:
+    def finish(self, now: float, *, wait: bool = True) -> Iterator[Found]:
+        """Results of all passes, in order of launch; without `wait`, of those that are ready. Raises EngineDiedError."""
+        while self._begun and (wait or self._ready(self._begun[0])):
             for one in self._begun.popleft():
                 yield from self._finish(one, now)
+
+    def _ready(self, parts: Sequence[_Pass]) -> bool:
+        return all(one.error is not None or self._model.ready(one.handle) for one in parts)
 
     def _parts(self, offered: Sequence[Offered], chunks: Sequence[VadChunk]) -> Iterator[_Pass]:
         started = time.perf_counter()

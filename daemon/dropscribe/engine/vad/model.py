@@ -126,6 +126,10 @@ class FsmnVadModel:
                     vads[i].memory = memory
         return _Pass(vads, [p.final for p in chunks], busy, judged)
 
+    def ready(self, handle: _Pass) -> bool:
+        """See `dropscribe.engine.core.interfaces.PipelinedVad`."""
+        return handle.judged is None or handle.judged.ready
+
     def finish(self, handle: _Pass) -> list[Sequence[Region]]:
         """See `dropscribe.engine.core.interfaces.PipelinedVad`."""
         speech = [NO_FRAMES] * len(handle.vads)

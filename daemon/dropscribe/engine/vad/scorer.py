@@ -54,6 +54,11 @@ class Judged:
     speech: Tensor  #: (rows of all plans,) bool, on the host
     done: torch.cuda.Event | None
 
+    @property
+    def ready(self) -> bool:
+        """True if `Scorer.speech` would not wait."""
+        return self.done is None or bool(self.done.query())  # type: ignore[no-untyped-call]
+
 
 class Scorer:
     """Filter bank, splice, normalisation and network. Streams of one call do not affect each other."""

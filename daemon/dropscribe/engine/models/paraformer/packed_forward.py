@@ -118,6 +118,10 @@ class PackedForward:
         times = self._begin_times(padded, convolved, features.rows)
         return Encoded(order, lists, features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
 
+    def ready(self, batch: Encoded) -> bool:
+        """True if `wait_for` would not wait."""
+        return batch.counted.query() and (batch.times is None or batch.times.done())
+
     def wait_for(self, batch: Encoded | Decoded) -> None:
         """Wait for what the next step, `decode` or `collect`, needs on the host."""
         if isinstance(batch, Decoded):

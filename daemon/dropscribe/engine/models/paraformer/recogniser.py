@@ -5,6 +5,7 @@ The result of a segment does not depend on the rest of its batch, and equals Fun
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -151,7 +152,8 @@ class PipelinedParaformer(ParaformerRecogniser):
 
         self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device, _silent(loaded))
         super().__init__(loaded, self._packed)
-        self._latest: _UnderWay | None = None
+        #: Batches whose decoder is not launched, oldest first.
+        self._encoded_only: deque[_UnderWay] = deque()
         self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
 
     def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
@@ -161,20 +163,31 @@ class PipelinedParaformer(ParaformerRecogniser):
             with TURNS, device_faults(), torch.inference_mode():
                 hotwords = self._hotwords(batch.segments)
                 batch.encoded = self._packed.begin([sound_of(s) for s in batch.segments], hotwords)
-        before, self._latest = self._latest, batch
-        if before is not None:
-            self._decode(before)
+            self._encoded_only.append(batch)
+        self._decode_counted()
         return batch
+
+    def ready(self, handle: _UnderWay) -> bool:
+        """See `dropscribe.engine.core.interfaces.Pipelined`."""
+        self._decode_counted()
+        return handle.encoded is None and (handle.words is None or handle.words.done())
 
     def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
         """See `dropscribe.engine.core.interfaces.Pipelined`."""
-        self._decode(handle)
-        if self._latest is handle:
-            # The next batch may be hours away, and the segments of this one occupy device memory.
-            self._latest = None
+        while handle.encoded is not None:
+            self._decode(self._encoded_only.popleft())
         if handle.error is not None:
             raise handle.error
         return handle.empty if handle.words is None else handle.empty + handle.words.result()
+
+    def _decode_counted(self) -> None:
+        """Launch the decoder for all batches whose tokens the device has counted."""
+        while self._encoded_only:
+            encoded = self._encoded_only[0].encoded
+            with device_faults():
+                if encoded is None or not self._packed.ready(encoded):
+                    return
+            self._decode(self._encoded_only.popleft())
 
     def _decode(self, batch: _UnderWay) -> None:
         encoded, batch.encoded = batch.encoded, None

@@ -169,6 +169,10 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
             batch.words = self._words.submit(self._in_words, batch.segments, launched)
         return batch
 
+    def ready(self, handle: _UnderWay) -> bool:
+        """See `dropscribe.engine.core.interfaces.Pipelined`."""
+        return handle.words is None or handle.words.done()
+
     def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
         """See `dropscribe.engine.core.interfaces.Pipelined`."""
         return handle.empty if handle.words is None else handle.empty + handle.words.result()
