@@ -50,10 +50,10 @@ class Counted:
         self.splitter = model.splitter
         self.passes = self.words = 0
 
-    def read(self, windows: Sequence[Any]) -> list[bytes]:
+    def read(self, windows: Sequence[Any]) -> bytes:
         self.passes += 1
         self.words += sum(map(len, windows))
-        marks: list[bytes] = self._model.read(windows)
+        marks: bytes = self._model.read(windows)
         return marks
 
 

@@ -45,8 +45,8 @@ class ReadsNothing:
 
     splitter = CharacterSplitter(Vocabulary({}, 0))
 
-    def read(self, windows: Sequence[Any]) -> list[bytes]:
-        return [bytes(len(window)) for window in windows]
+    def read(self, windows: Sequence[Any]) -> bytes:
+        return bytes(sum(map(len, windows)))
 
 
 class OneVoice:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropscribe.engine.models.punctuation import steps
-from dropscribe.engine.models.punctuation.steps import STEP, Steps, Window, final_part
+from dropscribe.engine.models.punctuation.steps import STEP, Steps, Window
 from dropscribe.transcript.written.marks import COMMA, ENDS, FULL_STOP
 
 
@@ -43,9 +43,9 @@ def plain_loop(marks: Mapping[Window, bytes], words: int) -> bytes:
     """FunASR's loop, written out: one step after another over the whole text."""
     done = bytearray()
     for first in range(0, words, STEP):
-        window = Window(len(done), min(first + STEP, words))
+        window = (len(done), min(first + STEP, words))
         read = bytearray(marks[window])
-        if window.end == words:
+        if window[1] == words:
             return bytes(done + read)
         cut = comma = -1
         for i in range(len(read) - 2, 1, -1):
@@ -70,7 +70,10 @@ def run(marks: Mapping[Window, bytes], arrivals: list[int], passes: int = 3) -> 
         made = 0
         while (most is None or made < most) and (wanted := text.wanted(words, complete=complete)):
             assert len(set(wanted)) == len(wanted)
-            text.accept({window: marks[window] for window in wanted}, words, complete=complete)
+            read = b"".join(marks[window] for window in wanted)
+            # Those of other texts stand before and behind.
+            until = text.accept(wanted, b"\x03" + read + b"\x03", 1, words, complete=complete)
+            assert until == 1 + len(read)
             made += 1
         count += made
 
@@ -104,10 +107,18 @@ def test_a_long_text_that_is_there_at_once_takes_few_passes(rarity: int) -> None
 
 
 def test_a_long_window_without_sentence_end_is_cut_at_its_last_comma() -> None:
-    assert final_part(bytes(200)) == b""
-    marks = bytearray(210)
-    marks[150] = marks[100] = COMMA
-    assert final_part(bytes(marks)) == bytes(marks[:150]) + bytes((FULL_STOP,))
+    class Commas(dict[Window, bytes]):
+        def __missing__(self, window: Window) -> bytes:
+            return bytes(COMMA if word in (100, 150) else 0 for word in range(*window))
+
+    text = Steps()
+    for words in range(30, 231, STEP):
+        assert text.marks == b""
+        (window,) = text.wanted(words, complete=False)
+        text.accept([window], Commas()[window], 0, words, complete=False)
+    made = bytearray(Commas()[0, 151])
+    made[150] = FULL_STOP
+    assert text.marks == made
 
 
 def test_windows_of_a_text_without_marks_stay_bounded() -> None:
@@ -115,8 +126,8 @@ def test_windows_of_a_text_without_marks_stay_bounded() -> None:
 
     class Nothing(dict[Window, bytes]):
         def __missing__(self, window: Window) -> bytes:
-            seen.append(window.end - window.start)
-            return bytes(window.end - window.start)
+            seen.append(window[1] - window[0])
+            return bytes(window[1] - window[0])
 
     made, _ = run(Nothing(), [50] * 60)
     assert made == bytes(3000)

@@ -86,8 +86,9 @@ def split(splitter: Splitter, segments: Sequence[Sequence[str]], together: int =
     """The words of a text that arrives in `together` segments at a time, beside another text."""
     words, other = Words(), Words()
     for first in range(0, len(segments), together):
-        splitter.add([(words, tokens_of(texts)) for texts in segments[first : first + together]])
-        splitter.add([(other, "好")])
+        arrived = [tokens_of(texts) for texts in segments[first : first + together]]
+        splitter.add([(other, ["好"]), (words, arrived)] if first % 2 else [(words, arrived)])
+        splitter.add([(other, ["好", "好"])])
     splitter.close([words])
     return words
 
@@ -164,5 +165,5 @@ def test_numbers_are_those_of_the_vocabulary(words: list[str]) -> None:
 @given(st.lists(st.sampled_from([" ", " a", "b ", "a b", "\t", "好"]), max_size=8))
 def test_tokens_with_spaces_in_them_have_a_mark_each(texts: list[str]) -> None:
     found = Words()
-    CharacterSplitter(Vocabulary({}, 0)).add([(found, texts)])
-    assert len(marks_of_tokens(found.ends.values, bytes(len(found.ends)), len(texts))) == len(texts)
+    CharacterSplitter(Vocabulary({}, 0)).add([(found, [texts])])
+    assert len(marks_of_tokens(found.ends.values, bytes(found.ends.count), len(texts))) == len(texts)

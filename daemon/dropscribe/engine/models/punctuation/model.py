@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,16 +70,17 @@ class PunctuationModel:
         else:
             self._network = PaddedNetwork(module.to(device))
 
-    def read(self, windows: Sequence[Ids]) -> list[bytes]:
-        """The mark after each word of each window, codes of `dropscribe.transcript.written.marks`.
+    def read(self, windows: Sequence[Ids]) -> bytes:
+        """The mark after each word of all windows, one after another, codes of `dropscribe.transcript.written.marks`.
 
         The marks of a window do not depend on the others. Raises OutOfDeviceMemoryError if a single window does not
         fit the device, EngineDiedError if the device is unusable.
         """
         marks: list[bytes] = []
-        at = 0
+        at = done = 0
+        words = [*accumulate(map(len, windows))]
         while at < len(windows):
-            count = self._fitting(windows[at:])
+            count = max(1, bisect_right(words, done + self._most_words) - at)
             try:
                 with device_faults(), torch.inference_mode():
                     made = self._network(windows[at : at + count])
@@ -86,9 +89,10 @@ class PunctuationModel:
                     raise
                 self._most_words //= 2
                 continue
-            marks += [one.translate(self._codes) for one in made]
+            marks.append(made.translate(self._codes))
             at += count
-        return marks
+            done = words[at - 1]
+        return b"".join(marks)
 
     def warm_up(self) -> None:
         """Read windows of usual sizes, so that the first text is as fast as later ones."""
@@ -101,8 +105,3 @@ class PunctuationModel:
         if self._packed is not None:
             with torch.inference_mode():
                 self._packed.record()
-
-    def _fitting(self, windows: Sequence[Ids]) -> int:
-        """Number of windows of the next pass, at least 1."""
-        words = np.cumsum([len(ids) for ids in windows])
-        return max(1, int(np.searchsorted(words, self._most_words, "right")))

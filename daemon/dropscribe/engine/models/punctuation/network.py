@@ -18,8 +18,8 @@ from dropscribe.engine.models.punctuation.config import PunctuationConfig
 
 #: Numbers of the words of a window, int32.
 Ids = NDArray[np.int32]
-#: Windows → marks, one byte a word: the number of an output of the network.
-Network = Callable[[Sequence[Ids]], list[bytes]]
+#: Windows → marks of their words, one window after another, one byte a word: the number of an output of the network.
+Network = Callable[[Sequence[Ids]], bytes]
 #: Words of a pass on a CPU, with padding. Small, so that the activations stay in the cache.
 CPU_WORDS = 2048
 
@@ -46,7 +46,7 @@ class PaddedNetwork:
         self._encoder = SanmEncoder(module.encoder, torch.float32)
         self._output = affine(module.decoder, torch.float32)
 
-    def __call__(self, windows: Sequence[Ids]) -> list[bytes]:
+    def __call__(self, windows: Sequence[Ids]) -> bytes:
         """See `Network`."""
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         marks = [b""] * len(windows)
@@ -54,7 +54,7 @@ class PaddedNetwork:
             chosen = order[group]
             for i, made in zip(chosen, self._pass([windows[i] for i in chosen]), strict=True):
                 marks[i] = made
-        return marks
+        return b"".join(marks)
 
     def _pass(self, windows: Sequence[Ids]) -> list[bytes]:
         lengths = [len(ids) for ids in windows]

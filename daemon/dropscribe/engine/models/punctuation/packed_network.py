@@ -91,7 +91,7 @@ class PackedNetwork:
         # The weights were copied on another stream.
         torch.cuda.synchronize(device)
 
-    def __call__(self, windows: Sequence[Ids]) -> list[bytes]:
+    def __call__(self, windows: Sequence[Ids]) -> bytes:
         """See `dropscribe.engine.models.punctuation.network.Network`."""
         lengths = [len(ids) for ids in windows]
         total = sum(lengths)
@@ -104,9 +104,7 @@ class PackedNetwork:
                 best = self.best(host.to(self._device, non_blocking=True), rows_of(lengths, self._device))
             found, done = to_host(best)
         done.synchronize()
-        marks = found.numpy().tobytes()
-        ends = np.cumsum(lengths).tolist()
-        return [marks[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+        return found.numpy().tobytes()
 
     def record(self) -> None:
         """Record passes of the sizes in `RECORDED`. Raises the errors of torch."""

@@ -37,18 +37,19 @@ class _Text:
         self._waiting: dict[int, Sequence[str]] = {}
         self._segments = 0  #: those without a gap
 
-    def ready(self, segment: int, texts: Sequence[str]) -> list[tuple[Words, Sequence[str]]]:
-        """What a segment adds to the text without gaps: its tokens, and those that waited for it.
+    def put(self, segment: int, texts: Sequence[str]) -> None:
+        """Keep the tokens of a segment for `ready`, unless it is known."""
+        if segment >= self._segments:
+            self._waiting[segment] = texts
 
-        Nothing if it is known, or if one before it has not arrived.
-        """
-        if segment < self._segments:
-            return []
-        self._waiting[segment] = texts
+    def ready(self) -> list[Sequence[str]]:
+        """Tokens of the segments that follow those without a gap, up to the next gap: these have no gap either now."""
         found = []
-        while self._segments in self._waiting:
-            found.append((self.words, self._waiting.pop(self._segments)))
-            self._segments += 1
+        number, waiting = self._segments, self._waiting
+        while number in waiting:
+            found.append(waiting.pop(number))
+            number += 1
+        self._segments = number
         return found
 
     def end(self) -> None:
@@ -57,11 +58,11 @@ class _Text:
 
     def wanted(self) -> list[Window]:
         """Windows to be read next."""
-        return self._steps.wanted(len(self.words.ids), complete=self._complete)
+        return self._steps.wanted(self.words.ids.count, complete=self._complete)
 
-    def accept(self, read: Mapping[Window, bytes]) -> None:
-        """Process the marks of the windows that `wanted` returned."""
-        self._steps.accept(read, len(self.words.ids), complete=self._complete)
+    def accept(self, read: Sequence[Window], marks: bytes, at: int) -> int:
+        """Process the marks of the windows that `wanted` returned; see `Steps.accept`."""
+        return self._steps.accept(read, marks, at, self.words.ids.count, complete=self._complete)
 
     def marks(self) -> bytes:
         """The mark after each token, when nothing is wanted any more."""
@@ -97,14 +98,16 @@ class Punctuation:
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Add the segments to their texts and read what is due."""
-        added: list[tuple[Words, Sequence[str]]] = []
+        known = self._texts
         with TURNS:
             for segment, hypothesis in zip(segments, hypotheses, strict=True):
-                text = self._text_of(segment)
-                added += text.ready(segment.index, hypothesis.tokens.texts)
-            if added:
-                self._model.splitter.add(added)
-        texts = [self._texts[stream] for stream in dict.fromkeys(s.stream for s in segments)]
+                stream = segment.stream
+                text = known.get(stream)
+                if text is None:
+                    text = known[stream] = _Text()
+                text.put(segment.index, hypothesis.tokens.texts)
+            texts = [known[stream] for stream in dict.fromkeys([s.stream for s in segments])]
+            self._model.splitter.add([(text.words, found) for text in texts if (found := text.ready())])
         for _ in range(self._passes):
             if not texts:
                 break
@@ -131,12 +134,6 @@ class Punctuation:
         """Discard the text of a stream."""
         self._texts.pop(stream, None)
 
-    def _text_of(self, segment: SpeechSegment) -> _Text:
-        text = self._texts.get(segment.stream)
-        if text is None:
-            text = self._texts[segment.stream] = _Text()
-        return text
-
     def _pass(self, texts: Sequence[_Text]) -> list[_Text]:
         """Read the next windows of texts; returns those that had some, and may have more."""
         with TURNS:
@@ -151,10 +148,14 @@ class Punctuation:
         for text, windows in wanted:
             values = text.words.ids.values
             ids += [values[start:end] for start, end in windows]
-        made = iter(self._model.read(ids))
+        marks = self._model.read(ids)
+        at = 0
+        words = []
         with TURNS:
             for text, windows in wanted:
-                text.accept(dict(zip(windows, made, strict=False)))
-        a_word = (self._clock() - started) / sum(map(len, ids))
-        for text, windows in wanted:
-            text.seconds += a_word * sum(end - start for start, end in windows)
+                until = text.accept(windows, marks, at)
+                words.append(until - at)
+                at = until
+        a_word = (self._clock() - started) / at
+        for (text, _), own in zip(wanted, words, strict=True):
+            text.seconds += a_word * own

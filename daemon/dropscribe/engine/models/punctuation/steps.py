@@ -12,8 +12,7 @@ are read again: the marks are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from dropscribe.transcript.written.marks import COMMA, FULL_STOP, QUESTION
 
@@ -31,33 +30,37 @@ GUESS_WINDOW = 128
 GUESS_EDGE = 16
 
 
-class Window(NamedTuple):
-    """Words `start` to `end`, exclusive, of a text."""
-
-    start: int
-    end: int
+#: Words of a text that are read together: the first, and the one behind the last.
+Window = tuple[int, int]
 
 
 class Steps:
     """The steps of one text, as its words arrive.
 
     The marks of a window are one byte a word, codes of `dropscribe.transcript.written.marks`; they depend on its words only.
+    A GPU reads hundreds of thousands of windows a minute for one interpreter, so windows are plain tuples, and their marks
+    are not cut out of those of the pass.
     """
 
     def __init__(self) -> None:
         self.marks = bytearray()  #: final ones, of the first words
         self._step = 0  #: the next one
-        self._read: dict[Window, bytes] = {}
-        #: End of a window → the last one read that ends there.
-        self._last_read: dict[int, Window] = {}
         self._guess = b""  #: marks of all words from `_guess_start`
         self._guess_start = 0
+        #: Marks of the windows that were read since the guess, one after another.
+        self._found = bytearray()
+        #: Window → place of its first mark in `_found`, and its `final_words`.
+        self._read: dict[Window, tuple[int, int]] = {}
+        #: End of a window → the last one read that ends there.
+        self._last_read: dict[int, Window] = {}
 
     def due(self, words: int, *, complete: bool) -> int:
-        """Number of steps that can be made of a text that has `words` words so far; `complete`: no more will come."""
-        if complete:
-            return -(-words // STEP) - self._step
-        return max(0, (words - 1) // STEP - self._step)
+        """Number of steps that can be made of a text that has `words` words so far, if it is above 0.
+
+        complete: no more will come.
+        """
+        due = -(-words // STEP) if complete else (words - 1) // STEP
+        return due - self._step
 
     def wanted(self, words: int, *, complete: bool) -> list[Window]:
         """Windows to be read next; pass their marks to `accept`. Empty if no step is due."""
@@ -66,88 +69,121 @@ class Steps:
             return []
         if not self._guess:
             if due < GUESSED:
-                return [self._window(len(self.marks), self._step, words)]
+                return [(len(self.marks), min((self._step + 1) * STEP, words))]
             # So many words fill more than one window.
             return self._guess_windows(words)
         return self._chain(self._step + due, words)
 
-    def accept(self, read: Mapping[Window, bytes], words: int, *, complete: bool) -> None:
-        """Process the marks of the windows that `wanted` returned for the same arguments."""
+    def accept(self, read: Sequence[Window], marks: bytes, at: int, words: int, *, complete: bool) -> int:
+        """Process the marks of the windows that `wanted` returned for the same arguments.
+
+        marks: those of a pass; from `at` on there are those of these windows, one after another. Returns the place behind
+        them.
+        """
         if not self._guess:
             if len(read) > 1:
-                self._take_guess(read, words)
-                return
+                return self._take_guess(read, marks, at, words)
             # The usual case: one step of a text of which few are due.
-            ((window, found),) = read.items()
-            self._make(found, last=complete and window.end == words)
-            return
-        due = self.due(words, complete=complete)
-        self._read.update(read)
-        self._last_read.update({window.end: window for window in read})
-        for _ in range(due):
-            window = self._window(len(self.marks), self._step, words)
-            marks = self._read.get(window)
-            if marks is None:
-                return
-            self._make(marks, last=complete and window.end == words)
+            ((start, end),) = read
+            until = at + end - start
+            last = complete and end == words
+            self._make(marks, at, until - at if last else final_words(marks, at, until), last=last)
+            return until
+        found, known, last_read = self._found, self._read, self._last_read
+        offset = len(found) - at
+        until = at
+        for window in read:
+            start, end = window
+            first, until = until, until + end - start
+            known[window] = offset + first, final_words(marks, first, until)
+            last_read[end] = window
+        found += marks[at:until]
+        end = self._step * STEP
+        for _ in range(self.due(words, complete=complete)):
+            start, end = len(self.marks), min(end + STEP, words)
+            place = known.get((start, end))
+            if place is None:
+                return until
+            first, final = place
+            last = complete and end == words
+            self._make(found, first, end - start if last else final, last=last)
         # No step is due: what was guessed has no further use.
-        self._read, self._last_read, self._guess = {}, {}, b""
+        self._guess, self._found, self._read, self._last_read = b"", bytearray(), {}, {}
+        return until
 
-    def _make(self, marks: bytes, *, last: bool) -> None:
-        """Make the next step, whose window has these marks; `last`: it ends with the text."""
-        self.marks += marks if last else final_part(marks)
+    def _make(self, marks: bytes | bytearray, first: int, final: int, *, last: bool) -> None:
+        """Make the next step, of whose window `final` marks are final, from `first` on; `last`: it ends with the text."""
         self._step += 1
-
-    def _window(self, start: int, step: int, words: int) -> Window:
-        return Window(start, min((step + 1) * STEP, words))
+        if final:
+            self.marks += marks[first : first + final]
+            # Before the last step a comma is the last one only if the window is cut there.
+            if not last and self.marks[-1] == COMMA:
+                self.marks[-1] = FULL_STOP
 
     def _chain(self, steps: int, words: int) -> list[Window]:
         """Windows up to step `steps` that have not been read, if each starts where it is expected to."""
-        wanted = []
-        start = len(self.marks)
-        for step in range(self._step, steps):
-            window = self._window(start, step, words)
-            if window in self._read:
-                start += len(final_part(self._read[window]))
-            else:
+        wanted: list[Window] = []
+        known = self._read
+        start, end = len(self.marks), self._step * STEP
+        for _ in range(self._step, steps):
+            end = min(end + STEP, words)
+            window = start, end
+            place = known.get(window)
+            if place is None:
                 wanted.append(window)
-                start += len(final_part(self._expected(window)))
+                start += final_words(*self._expected(start, end))
+            else:
+                start += place[1]
         return wanted
 
-    def _expected(self, window: Window) -> bytes:
-        """Expected marks of a window: those of one that ended there and began elsewhere, else the guess."""
-        other = self._last_read.get(window.end)
+    def _expected(self, start: int, end: int) -> tuple[bytes | bytearray, int, int]:
+        """Expected marks of a window: those of one that ended there and began elsewhere, else the guess.
+
+        Returned as marks that contain them, and their places as for `final_words`. Words that have arrived since the guess
+        have none.
+        """
+        guess, origin = self._guess, self._guess_start
+        other = self._last_read.get(end)
         if other is None:
-            return self._guess[window.start - self._guess_start : window.end - self._guess_start]
-        marks = self._read[other]
-        if other.start <= window.start:
-            return marks[window.start - other.start :]
-        before = self._guess[window.start - self._guess_start : other.start - self._guess_start]
-        return before + marks
+            return guess, start - origin, min(end - origin, len(guess))
+        place, _ = self._read[other]
+        until = place + end - other[0]
+        if other[0] <= start:
+            return self._found, place + start - other[0], until
+        made = guess[start - origin : other[0] - origin] + self._found[place:until]
+        return made, 0, len(made)
 
     def _guess_windows(self, words: int) -> list[Window]:
         stride = GUESS_WINDOW - 2 * GUESS_EDGE
         starts = range(len(self.marks), max(len(self.marks) + 1, words - 2 * GUESS_EDGE), stride)
-        return [Window(start, min(start + GUESS_WINDOW, words)) for start in starts]
+        return [(start, min(start + GUESS_WINDOW, words)) for start in starts]
 
-    def _take_guess(self, read: Mapping[Window, bytes], words: int) -> None:
-        """Join the marks of overlapping windows."""
+    def _take_guess(self, read: Sequence[Window], marks: bytes, at: int, words: int) -> int:
+        """Join the marks of overlapping windows. See `accept`."""
         self._guess_start = len(self.marks)
         guess = bytearray()
-        for window in sorted(read):
-            skipped = self._guess_start + len(guess) - window.start
-            kept = window.end - window.start if window.end == words else GUESS_WINDOW - GUESS_EDGE
-            guess += read[window][skipped:kept]
+        for start, end in read:
+            skipped = self._guess_start + len(guess) - start
+            kept = end - start if end == words else GUESS_WINDOW - GUESS_EDGE
+            guess += marks[at + skipped : at + kept]
+            at += end - start
         self._guess = bytes(guess)
+        return at
 
 
-def final_part(marks: bytes) -> bytes:
-    """The final marks of a window that is not the last; the words behind them are read again in the next step."""
-    words = len(marks)
+def final_words(marks: bytes | bytearray, first: int, until: int) -> int:
+    """Number of words of a window whose marks are final, unless it is the last one; those behind them are read again.
+
+    The marks of the window are those from `first` to `until`. A comma behind the last of these words becomes a full stop.
+    """
     # Neither the first two words of a window nor its last one can end it.
-    cut = max(marks.rfind(FULL_STOP, 2, words - 1), marks.rfind(QUESTION, 2, words - 1))
-    if cut >= 0:
-        return marks[: cut + 1]
-    if words > LONG and (cut := marks.rfind(COMMA, 2, words - 1)) >= 0:
-        return marks[:cut] + bytes((FULL_STOP,))
-    return marks[: words - STEP] if words > LONGEST else b""
+    stop = marks.rfind(FULL_STOP, first + 2, until - 1)
+    question = marks.rfind(QUESTION, first + 2 if stop < 0 else stop, until - 1)
+    if question > stop:
+        return question + 1 - first
+    if stop >= 0:
+        return stop + 1 - first
+    words = until - first
+    if words > LONG and (comma := marks.rfind(COMMA, first + 2, until - 1)) >= 0:
+        return comma + 1 - first
+    return words - STEP if words > LONGEST else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,12 @@ NO_NUMBERS: Numbers = np.zeros(0, np.int32)
 _ROOM = 128
 #: Words of spaced scripts, which are words of the network as they are.
 _ENGLISH = re.compile(r"[a-zA-Z']+")
+#: Type of the texts of tokens of one character, see `Tokens`.
+_ONE_STRING = frozenset({str})
+#: Lines that are each a CJK character or characters of ASCII: `spacing.join` writes nothing but spaces between them, …
+_WORDS = re.compile(rf"(?:{spacing.CJK}\n|[!-~]+\n)*")
+#: … except between two numbers, where it writes nothing.
+_NUMBERS = re.compile(r"^[0-9]+\n[0-9]+\n", re.MULTILINE)
 #: Longest text that is cut at once, characters: without any place at which words are certain to part.
 _LONGEST_RUN = 4096
 
@@ -31,23 +37,20 @@ class Column:
 
     def __init__(self) -> None:
         self._values = np.empty(_ROOM, np.int32)
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
 
     @property
     def values(self) -> Numbers:
         """All of them; valid until the next call of `extend`."""
-        return self._values[: self._count]
+        return self._values[: self.count]
 
     def extend(self, more: Numbers) -> None:
         """Append numbers."""
-        count = self._count + len(more)
+        count = self.count + len(more)
         if count > len(self._values):
             self._values = np.concatenate((self.values, np.empty(count, np.int32)))
-        self._values[self._count : count] = more
-        self._count = count
+        self._values[self.count : count] = more
+        self.count = count
 
 
 class Vocabulary:
@@ -89,8 +92,8 @@ class Words:
 class Splitter(Protocol):
     """Divides texts into words. Owned by the thread of its stage."""
 
-    def add(self, parts: Sequence[tuple[Words, Sequence[str]]]) -> None:
-        """Add tokens to texts: those of their next segments, in order.
+    def add(self, parts: Sequence[tuple[Words, Sequence[Sequence[str]]]]) -> None:
+        """Add tokens to texts: those of each one's next segments, in order.
 
         Some of the last words of a text may be added by a later call only.
         """
@@ -115,43 +118,76 @@ class CharacterSplitter:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
-    def add(self, parts: Sequence[tuple[Words, Sequence[str]]]) -> None:
+    def add(self, parts: Sequence[tuple[Words, Sequence[Sequence[str]]]]) -> None:
         """See `Splitter`."""
-        plain = [(words, text, len(text)) for words, text in parts if isinstance(text, str)]
-        together = "".join([text for _, text, _ in plain])
-        if len(plain) == len(parts) and spacing.all_cjk(together):
-            # By far the most common case: one look-up for all texts.
-            ids = self._vocabulary.of_characters(together)
-            at = 0
-            for words, text, count in plain:
-                words.ids.extend(ids[at : at + count])
-                words.ends.extend(np.arange(words.tokens, words.tokens + count, dtype=np.int32))
-                words.tokens += count
-                words.last = text[-1:] or words.last
-                at += count
-            return
-        for words, texts in parts:
-            self._add_mixed(words, texts)
+        plain: list[tuple[Words, str]] = []
+        for words, segments in parts:
+            text = "".join(segments) if _ONE_STRING.issuperset(map(type, segments)) else None  # type: ignore[arg-type]
+            if text is not None and spacing.all_cjk(text):
+                plain.append((words, text))
+            else:
+                self._add_mixed(words, segments)
+        # By far the most common case: one look-up for all texts.
+        ids = self._vocabulary.of_characters("".join([text for _, text in plain]))
+        at = 0
+        for words, text in plain:
+            self._extend(words, ids[at : at + len(text)], text)
+            at += len(text)
 
     def close(self, texts: Sequence[Words]) -> None:
         """See `Splitter`."""
 
-    def _add_mixed(self, words: Words, texts: Sequence[str]) -> None:
+    def _add_mixed(self, words: Words, segments: Sequence[Sequence[str]]) -> None:
+        tokens = [*chain.from_iterable(segments)]
+        if _are_words(tokens):
+            self._extend(words, self._vocabulary.of_words(tokens), tokens)
+            return
         found: list[str] = []
         ends: list[int] = []
-        for part, owners in written_parts(texts):
-            begin = 0
-            for i in range(len(part)):
-                if part[i].isascii() and i + 1 < len(part) and part[i + 1].isascii():
-                    continue
-                found.append(part[begin : i + 1])
-                ends.append(words.tokens + owners[i])
-                begin = i + 1
-        words.tokens += len(texts)
+        for texts in segments:
+            if _are_words(texts):
+                found += texts
+                ends += range(words.tokens, words.tokens + len(texts))
+            else:
+                for word, owner in _characters(texts):
+                    found.append(word)
+                    ends.append(words.tokens + owner)
+            words.tokens += len(texts)
         if found:
             words.ids.extend(self._vocabulary.of_words(found))
             words.ends.extend(np.array(ends, np.int32))
             words.last = found[-1]
+
+    @staticmethod
+    def _extend(words: Words, ids: Numbers, tokens: Sequence[str]) -> None:
+        """Add tokens that are words, with their numbers."""
+        if not tokens:
+            return
+        words.ids.extend(ids)
+        words.ends.extend(np.arange(words.tokens, words.tokens + len(tokens), dtype=np.int32))
+        words.tokens += len(tokens)
+        words.last = tokens[-1]
+
+
+def _are_words(tokens: Sequence[str]) -> bool:
+    """True if each token is known to be a word of `CharacterSplitter`; some others are words, too."""
+    lines = "\n".join([*tokens, ""])
+    return (
+        lines.count("\n") == len(tokens)
+        and _WORDS.fullmatch(lines) is not None
+        and _NUMBERS.search(lines) is None
+    )
+
+
+def _characters(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Words of `CharacterSplitter` in a segment, each with the token in which it ends."""
+    for part, owners in written_parts(texts):
+        begin = 0
+        for i in range(len(part)):
+            if part[i].isascii() and i + 1 < len(part) and part[i + 1].isascii():
+                continue
+            yield part[begin : i + 1], owners[i]
+            begin = i + 1
 
 
 class DictionarySplitter:
@@ -164,11 +200,11 @@ class DictionarySplitter:
         self._found: list[str] = []
         self._cuts: list[tuple[Words, int, Numbers]] = []
 
-    def add(self, parts: Sequence[tuple[Words, Sequence[str]]]) -> None:
+    def add(self, parts: Sequence[tuple[Words, Sequence[Sequence[str]]]]) -> None:
         """See `Splitter`."""
-        for words, texts in parts:
-            self._append(words, texts)
-        for words in dict.fromkeys(words for words, _ in parts):
+        for words, segments in parts:
+            for texts in segments:
+                self._append(words, texts)
             if settled := self._cutter.settled(words.run):
                 self._cut(words, settled)
             elif len(words.run) > _LONGEST_RUN:

@@ -15,10 +15,11 @@ Span = tuple[int, int]
 Columns = tuple[Sequence[int], Sequence[int]]
 
 #: Characters that are words on their own: CJK ideographs, extensions, compatibility forms, kana, U+3005 to U+3007.
-_CJK = re.compile(r"[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
-_ALL_CJK = re.compile(rf"{_CJK.pattern}*")
+CJK = r"[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]"
+_CJK = re.compile(CJK)
+_ALL_CJK = re.compile(f"{CJK}*")
 #: Characters written without spaces around them: those of `_CJK`, full-width forms and CJK punctuation.
-_UNSPACED = re.compile(rf"{_CJK.pattern}|[\u3000-\u303f\uff00-\uffef]")
+_UNSPACED = re.compile(rf"{CJK}|[\u3000-\u303f\uff00-\uffef]")
 #: Words in the cache.
 _CACHED_WORDS = 1 << 14
 
