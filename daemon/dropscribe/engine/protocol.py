@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dropscribe.records import sent
 from dropscribe.transcript.roles import ModelSet
@@ -82,12 +82,14 @@ class BlockFreed:
         return BlockFreed, (self.offset,)
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentDone:
-    """Model output for one segment. Token positions are ms in the recording."""
+class SegmentDone(NamedTuple):
+    """Model output for one segment. Token positions are ms in the recording.
+
+    A named tuple, since a GPU emits thousands a second, and a frozen dataclass takes four times as long to make.
+    """
 
     stream: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody needs
     start_ms: int
     end_ms: int
     text: str
@@ -99,17 +101,6 @@ class SegmentDone:
     queued_s: float  #: from detection by VAD to the start of its batch
     recognition_s: float  #: this segment's share of the batch's wall time, by audio duration
     tags: Tags = NO_TAGS
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """See `PcmBlock`."""
-        return SegmentDone, (
-            self.stream, self.index, self.start_ms, self.end_ms, self.text, self.tokens, self.batch,
-            self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s, *self._further(),
-        )  # fmt: skip
-
-    def _further(self) -> tuple[Tags, ...]:
-        """Tags, which most models do not give: each object that is pickled takes time."""
-        return () if self.tags is NO_TAGS else (self.tags,)
 
 
 @dataclass(frozen=True, slots=True)

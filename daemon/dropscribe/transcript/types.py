@@ -112,12 +112,13 @@ class Tokens(Sequence[Token]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the columns, packed: the dataclass default takes several times as long."""
-        return packed_tokens, (
-            _packed_texts(self._texts),
-            _packed(self._starts),
-            _packed(self._ends),
-            self.confidence,
-        )
+        return packed_tokens, self.packed()
+
+    def packed(
+        self,
+    ) -> tuple[str | tuple[str, ...] | bytes, tuple[int, ...] | bytes, tuple[int, ...] | bytes, bytes]:
+        """Columns for `packed_tokens`."""
+        return _packed_texts(self._texts), _packed(self._starts), _packed(self._ends), self.confidence
 
     def _columns(self) -> tuple[str | tuple[str, ...], tuple[int, ...], tuple[int, ...], bytes]:
         return self.texts, self.starts_ms, self.ends_ms, self.confidence
@@ -160,7 +161,7 @@ def packed_tokens(
     ends: tuple[int, ...] | bytes,
     confidence: bytes,
 ) -> Tokens:
-    """Tokens from columns as `__reduce__` gives them, unchecked: times as bytes are C integers.
+    """Tokens from columns as `Tokens.packed` gives them, unchecked: times as bytes are C integers.
 
     texts: of tokens of one character, one string.
     """

@@ -301,19 +301,19 @@ class Scheduler:
             hypothesis = by_key[segment.stream, segment.index]
             self._out.append(
                 SegmentDone(
-                    stream=segment.stream,
-                    index=segment.index,
-                    start_ms=segment.start_ms,
-                    end_ms=segment.end_ms,
-                    text=hypothesis.text,
-                    tokens=hypothesis.tokens,
-                    batch=batch.number,
-                    batch_size=size,
-                    batch_padded_s=padded_s,
-                    batch_audio_s=audio_s,
-                    queued_s=started - segment.found_at,
-                    recognition_s=seconds * segment.audio_s / audio_s if audio_s else 0.0,
-                    tags=hypothesis.tags,
+                    segment.stream,
+                    segment.index,
+                    segment.start_ms,
+                    segment.end_ms,
+                    hypothesis.text,
+                    hypothesis.tokens,
+                    batch.number,
+                    size,
+                    padded_s,
+                    audio_s,
+                    started - segment.found_at,
+                    seconds * segment.audio_s / audio_s if audio_s else 0.0,
+                    hypothesis.tags,
                 )
             )
             stream.answered()
