@@ -46,6 +46,38 @@ def test_values_that_are_set_before_and_lists_of_values(database: SqliteDatabase
         assert connection.scalars(above, {"least": 1}).all() == [2, 3]
         assert connection.scalars(above, {"least": 1, "most": 3}).all() == [2]
         assert connection.scalars(among, {"some": [0, 4]}).all() == [0, 4]
+        assert connection.scalars(among, {"some": []}).all() == []
+    both = sa.text("SELECT n FROM t WHERE n >= :n AND n IN :some AND n NOT IN :others").bindparams(
+        sa.bindparam("some", expanding=True), sa.bindparam("others", value=[3], expanding=True)
+    )
+    with database.read("look") as connection:
+        assert connection.scalars(both, {"some": [0, 2, 3, 4], "n": 1}).all() == [2, 4]
+        assert connection.scalars(both, {"some": [0, 2, 3, 4], "n": 1, "others": [2, 4]}).all() == [3]
+
+
+@pytest.mark.parametrize("count", [1, 63, 131])
+def test_all_of_many_rows_are_inserted_in_order(database: SqliteDatabase, count: int) -> None:
+    added = [{"a": b"\x00\xff" if n % 2 else None, "b": f"row {n}", "c": n / 3} for n in range(count)]
+    with database.write("add") as connection:
+        connection.exec_driver_sql("CREATE TABLE u (id INTEGER PRIMARY KEY, a BLOB, b TEXT, c REAL)")
+        insertion = sa.text("INSERT INTO u (c, a, b) VALUES (:c, :a, :b)")
+        assert connection.execute(insertion, added).rowcount == count
+    with database.read("look") as connection:
+        rows = connection.execute(sa.text("SELECT a, b, c, typeof(a) FROM u ORDER BY id")).all()
+    assert [{"a": a, "b": b, "c": c} for a, b, c, _ in rows] == added
+    assert {kind for *_, kind in rows} <= {"blob", "null"}
+
+
+def test_no_row_is_inserted_with_one_that_is_refused(database: SqliteDatabase) -> None:
+    def add() -> None:
+        with database.write("add") as connection:
+            rows = [{"n": n} for n in (*range(10, 90), 3)]
+            connection.execute(sa.text("INSERT INTO t (n) VALUES (:n)"), rows)
+
+    with pytest.raises(sa.exc.IntegrityError):
+        add()
+    with database.read("look") as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM t")) == 5
 
 
 def test_what_a_block_wrote_before_it_failed_is_not_there(database: SqliteDatabase) -> None:

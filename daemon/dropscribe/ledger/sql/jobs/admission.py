@@ -26,9 +26,9 @@ _SUPERSEDED = "content changed before it was transcribed"
 # that was changed back, is to be transcribed.
 _STANDS = f"(j.state <> 'cancelled' OR j.reason_code NOT IN ('{GONE}', '{CHANGED}'))"
 
-_LATEST = sa.select(recordings.c.id, recordings.c.path_raw, recordings.c.sha256).where(
-    sql("latest = 1"), recordings.c.path_raw.in_(sa.bindparam("paths", expanding=True))
-)
+_LATEST = sql(
+    "SELECT id, path_raw, sha256 FROM recordings WHERE latest = 1 AND path_raw IN :paths"
+).bindparams(sa.bindparam("paths", expanding=True))
 _STANDING = sql(
     "SELECT j.id, j.recording_id, j.profile, j.recipe FROM jobs j "
     "WHERE j.recording_id IN @ids(:recordings) AND {stands} ORDER BY j.id".replace("{stands}", _STANDS)
@@ -148,6 +148,8 @@ class _Batch:
     #: Recordings at whose path another one is now, by a rename.
     displaced: list[int]
     places: Places
+    #: Watched folder → its columns.
+    folders: dict[Path, tuple[bytes, str]]
 
     def take(self, admission: Admission, now: float) -> Admitted:
         path_raw = raw(admission.path)
@@ -177,7 +179,7 @@ class _Batch:
             "id": job, "recording_id": recording, "profile": profile, "recipe": recipe,
             "identity": identity(admission), "state": JobState.QUEUED.value, "attempts": 0,
             "max_attempts": admission.max_attempts, "generation": 0, "not_before": 0.0, "isolate": 0,
-            "settle_s": admission.settle_s, "admitted_at": now, "folder_raw": raw(admission.folder),
+            "settle_s": admission.settle_s, "admitted_at": now, "folder_raw": self._folder(admission.folder)[0],
             "priority": admission.priority,
         })  # fmt: skip
         return Admitted(job, created=True, renamed=was_renamed)
@@ -208,13 +210,20 @@ class _Batch:
         if older is not None:
             self.superseded.append(older)
         self.latest[path_raw] = (recording, admission.sha256)
+        folder_raw, folder = self._folder(admission.folder)
         self.new_recordings.append({
             "id": recording, "path_raw": path_raw, "path": readable(admission.path),
-            "folder_raw": raw(admission.folder), "folder": self.places.label(admission.folder),
+            "folder_raw": folder_raw, "folder": folder,
             "size": admission.size, "mtime_ns": signed(admission.mtime_ns), "inode": signed(admission.inode),
             "sha256": admission.sha256, "admitted_at": now, "latest": 1,
         })  # fmt: skip
         return recording
+
+    def _folder(self, folder: Path) -> tuple[bytes, str]:
+        """A watched folder as its columns have it."""
+        if folder not in self.folders:
+            self.folders[folder] = raw(folder), self.places.label(folder)
+        return self.folders[folder]
 
 
 class Admissions:
@@ -300,6 +309,7 @@ class Admissions:
             [],
             [],
             self._db.places,
+            {},
         )
 
     @staticmethod

@@ -8,9 +8,10 @@ import importlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from dropscribe.errors import DatabaseLockedError, DropscribeError, UnusableLedgerError
-from dropscribe.ledger.columns import Places
+from dropscribe.ledger.columns import PathEnd, Places, RawPath
 from dropscribe.ledger.sql.lock_waits import WAIT_S, LockWaits
 from dropscribe.ledger.sql.sqlite import functions  # noqa: F401 - spells the functions of statements
 from dropscribe.ledger.sql.sqlite.direct import Connections, DirectConnection, WriteTransaction, wait_at_most
@@ -50,6 +51,12 @@ WAL_BUG_LAST = (3, 51, 2)
 
 #: Execution option of connections that only read: their transactions begin deferred and never wait for writers.
 READING = "dropscribe_reading"
+
+#: Values that the driver would first try to turn into others, for a microsecond each, before it takes them as they are; of a
+#: recording there are dozens. It takes a `bytearray` at once.
+_ADAPTED: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
+    {bytes: bytearray, RawPath: bytearray, PathEnd: bytearray, type(None): lambda none: none}
+)
 
 _MERGE = sa.text("INSERT INTO segment_search (segment_search, rank) VALUES ('merge', :pages)")
 
@@ -101,6 +108,8 @@ def connect(
 def _engine(path: Path, *, read_only: bool, foreign_keys: bool, file: DatabaseFile | None) -> Engine:
     """The engine of `connect`, which begins no transactions."""
     module = driver()
+    for kind, adapted in _ADAPTED.items():
+        module.register_adapter(kind, adapted)
 
     def open_connection() -> Any:
         pinned = file is not None and file.pinned

@@ -7,12 +7,14 @@ All other statements, and errors, are SQLAlchemy's.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +28,11 @@ from dropscribe.ledger.sql.sqlite.faults import is_locked
 #: Longest wait of SQLite itself for another writer before the limit of the call is read again, seconds: it may have shrunk.
 STEP_S = 1.0
 _DIALECT = sqlite.dialect()
+#: An insertion of one row, whose values are all parameters: up to them, and them.
+_INSERTION = re.compile(r"(INSERT INTO \w+ \([\w, ]+\) VALUES )(\((?:\?, )*\?\))")
+#: Most rows that a statement inserts, and most parameters of a statement, which every SQLite takes.
+_ROWS = 64
+_PARAMETERS = 999
 
 
 class _Prepared(NamedTuple):
@@ -36,12 +43,28 @@ class _Prepared(NamedTuple):
     order: tuple[str, ...]
     #: Values of parameters that need not be given.
     preset: Mapping[str, Any]
+    #: Parameters that are lists of values.
+    lists: frozenset[str]
 
     def values(self, given: Mapping[str, Any]) -> Sequence[Any]:
         """Values in order. Raises KeyError if one is missing."""
         if self.preset:
             given = {**self.preset, **given}
         return [given[name] for name in self.order]
+
+    def bound(self, given: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+        """SQL with a place for each value of its lists, and `values` with theirs."""
+        values = self.values(given)
+        if not self.lists:
+            return self.sql, values
+        sql, each = self.sql, []
+        for name, value in zip(self.order, values, strict=True):
+            if name in self.lists:
+                sql = sql.replace(f"__[POSTCOMPILE_{name}]", ", ".join("?" * len(value)))
+                each += value
+            else:
+                each.append(value)
+        return sql, each
 
 
 class Rows:
@@ -125,10 +148,10 @@ class DirectConnection(Connection):
         prepared = None
         if execution_options is None and isinstance(statement, sa.TextClause):
             prepared = _prepared(statement)
-        if prepared is None:
+        if prepared is None or (prepared.lists and isinstance(parameters, list)):
             return super().execute(statement, parameters, execution_options=execution_options)
         if not isinstance(parameters, list):
-            return self._execute(prepared.sql, prepared.values(parameters or {}))
+            return self._execute(*prepared.bound(parameters or {}))
         if prepared.preset or len(prepared.order) < 2:
             return self._execute_each(prepared.sql, [prepared.values(row) for row in parameters])
         return self._execute_each(prepared.sql, map(itemgetter(*prepared.order), parameters))
@@ -158,11 +181,29 @@ class DirectConnection(Connection):
         return cast("CursorResult[Any]", Rows(rows, cursor.rowcount))
 
     def _execute_each(self, sql: str, rows: Iterable[Sequence[Any]]) -> CursorResult[Any]:
+        insertion = _INSERTION.fullmatch(sql)
         try:
-            cursor = self.driver.executemany(sql, rows)
+            if insertion is None:
+                count = self.driver.executemany(sql, rows).rowcount
+            else:
+                count = self._insert(insertion[1], insertion[2], list(rows))
         except self.error as e:
             raise self._translated(e, sql, None) from e
-        return cast("CursorResult[Any]", Rows([], cursor.rowcount))
+        return cast("CursorResult[Any]", Rows([], count))
+
+    def _insert(self, begin: str, row: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Insert rows, many with a statement: with each one the interpreter is passed on to another thread.
+
+        Their number is a power of two, so that few statements are prepared.
+        """
+        most = min(_ROWS, _PARAMETERS // row.count("?"))
+        at = 0
+        while at < len(rows):
+            count = 1 << (min(most, len(rows) - at).bit_length() - 1)
+            some = rows[at : at + count]
+            self.driver.execute(_insertion(begin, row, count), list(chain.from_iterable(some)))
+            at += count
+        return at
 
     def _translated(self, error: Exception, sql: str, values: Any) -> Exception:
         made = sa.exc.DBAPIError.instance(sql, values, error, self.error, dialect=self.dialect)
@@ -275,21 +316,26 @@ def _begin(connection: DirectConnection, waits: LockWaits) -> None:
     connection.say("BEGIN IMMEDIATE")
 
 
+@lru_cache(maxsize=256)
+def _insertion(begin: str, row: str, count: int) -> str:
+    """An insertion of so many rows."""
+    return begin + ", ".join([row] * count)
+
+
 @lru_cache(maxsize=1024)
-def _prepared(statement: sa.TextClause) -> _Prepared | None:
-    """None for a statement that SQLAlchemy spells for each list of values."""
+def _prepared(statement: sa.TextClause) -> _Prepared:
     binds = statement._bindparams  # noqa: SLF001 - there is no other way to them
-    if any(bind.expanding for bind in binds.values()):
-        return None
     preset = {name: bind.value for name, bind in binds.items() if not bind.required}
+    lists = frozenset(name for name, bind in binds.items() if bind.expanding)
     kind: Any = type(statement)
-    return _Prepared(*_spelt(kind, statement.text), preset)
+    return _Prepared(*_spelt(kind, statement.text, lists), preset, lists)
 
 
 @lru_cache(maxsize=1024)
-def _spelt(kind: Any, text: str) -> tuple[str, tuple[str, ...]]:
+def _spelt(kind: Any, text: str, lists: frozenset[str]) -> tuple[str, tuple[str, ...]]:
     """SQL and the order of parameters: statements made for a question have few texts."""
-    compiled = kind(text).compile(dialect=_DIALECT)
+    statement = kind(text).bindparams(*(sa.bindparam(name, expanding=True) for name in lists))
+    compiled = statement.compile(dialect=_DIALECT)
     return str(compiled), tuple(compiled.positiontup or ())
 
 
