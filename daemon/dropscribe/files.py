@@ -83,7 +83,7 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-def open_folder(folder: Path) -> int:
+def open_folder(folder: Path | str) -> int:
     """Descriptor of a configured folder. Links in its path are followed, since the administrator controls it."""
     return os.open(folder, _DIRECTORY)
 
@@ -95,7 +95,7 @@ def close(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[int]:
+def opened(folder: Path | str) -> Iterator[int]:
     """Context manager for the descriptor of `open_folder`."""
     descriptor = open_folder(folder)
     try:
@@ -248,13 +248,19 @@ def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:
 
 def relative_to(path: Path, folder: Path) -> str:
     """`path` relative to `folder`, for `open_beneath`; "." for `folder`. Raises OSError (EXDEV) if it is not in `folder`."""
-    plain, root = os.path.normpath(path), os.path.normpath(folder)
+    plain, root = _plain(path), _plain(folder)
     if plain == root:
         return "."
     above = root.rstrip("/") + "/"
     if not plain.startswith(above):
         raise OSError(errno.EXDEV, f"it does not lie in {folder}", str(path))
     return plain[len(above) :]
+
+
+def _plain(path: Path) -> str:
+    """A path as text, without "..": it has nothing else that could be left out."""
+    text = str(path)
+    return os.path.normpath(text) if ".." in text else text
 
 
 def sync_directory(descriptor: int) -> None:
@@ -309,12 +315,24 @@ def _nothing() -> None:
     pass
 
 
+def piece_memory() -> memoryview:
+    """Memory for the pieces of files that are hashed one after another: new memory for each is cleared each time.
+
+    The kernel clears what is used of it, while other threads run.
+    """
+    return memoryview(mmap.mmap(-1, PIECE_BYTES))
+
+
 def content_hash(
-    path: Path, folder: Path | None, expected: FileSignature, between: Callable[[], None] = _nothing
+    path: Path,
+    folder: Path | None,
+    expected: FileSignature,
+    between: Callable[[], None] = _nothing,
+    memory: memoryview | None = None,
 ) -> str:
     """SHA-256 of a recording, hex, without leaving the watched `folder` (None: a person named the file).
 
-    `between` is called before each piece; what it raises ends the work.
+    `between` is called before each piece; what it raises ends the work. `memory`: of `piece_memory`, for one thread.
 
     Raises RecordingChangedError when the file is not (or no longer) the one of `expected`, RecordingGoneError when it
     is missing, StorageError when it cannot be read.
@@ -322,7 +340,7 @@ def content_hash(
     try:
         descriptor = open_recording(path, folder)
         try:
-            return _hash(descriptor, path, folder, expected, between)
+            return _hash(descriptor, path, folder, expected, between, piece=memory or piece_memory())
         finally:
             os.close(descriptor)
     except OSError as e:
@@ -337,13 +355,17 @@ def content_hash(
 
 
 def _hash(
-    descriptor: int, path: Path, folder: Path | None, expected: FileSignature, between: Callable[[], None]
+    descriptor: int,
+    path: Path,
+    folder: Path | None,
+    expected: FileSignature,
+    between: Callable[[], None],
+    *,
+    piece: memoryview,
 ) -> str:
     _require(descriptor, path, expected)
     digest = hashlib.sha256()
     left, pieces = expected.size, 0
-    # One memory for all pieces: new memory for each is cleared each time. The kernel clears this one, while other threads run.
-    piece = memoryview(mmap.mmap(-1, max(1, min(left, PIECE_BYTES))))
     while left > 0:
         between()
         count = os.readv(descriptor, [piece[: min(left, PIECE_BYTES)]])

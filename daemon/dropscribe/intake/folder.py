@@ -60,7 +60,7 @@ class Surroundings:
 class _Uninspected:
     """A file that passed all checks but that of its container."""
 
-    path: str
+    path: Path
     candidate: Candidate
     writer: Writer
     marked: bool
@@ -302,7 +302,7 @@ class FolderWatch:
         if not uninspected:
             return
         self._mark_call()
-        inspected = self._around.completeness(self.folder.path, [Path(u.path) for u in uninspected])
+        inspected = self._around.completeness(self.folder.path, [u.path for u in uninspected])
         for u, completeness in zip(uninspected, inspected, strict=True):
             self._mark_call()
             decision = self._files.settling.decide(
@@ -326,7 +326,8 @@ class FolderWatch:
         if now < ripe:
             self._files.wait(path, candidate, ripe, self._files.settling.quiet(candidate))
             return None
-        writer = probe(Path(path), self.folder.path)
+        recording = Path(path)
+        writer = probe(recording, self.folder.path)
         if writer is Writer.FREE and not self.post.sees_writers:
             writer = Writer.UNKNOWN
         marked = not self.folder.done_marker or self._is_there(path + DONE_SUFFIX)
@@ -336,11 +337,12 @@ class FolderWatch:
             return None
         decision = self._files.settling.decide(candidate, now, writer=writer, marked=marked)
         if isinstance(decision, Inspect):
-            return _Uninspected(path, candidate, writer, marked)
-        self._conclude(path, candidate, decision, now)
+            return _Uninspected(recording, candidate, writer, marked)
+        self._conclude(recording, candidate, decision, now)
         return None
 
-    def _conclude(self, path: str, candidate: Candidate, decision: Decision, now: float) -> None:
+    def _conclude(self, recording: Path, candidate: Candidate, decision: Decision, now: float) -> None:
+        path = str(recording)
         match decision:
             case Refuse():
                 self._refuse(path, decision, candidate.signature)
@@ -348,7 +350,7 @@ class FolderWatch:
                 self._files.settle(path, candidate.signature)
                 took = now - candidate.first_seen
                 self._around.sink(
-                    Arrival(self.folder.path, Path(path), candidate.signature, took, self._around.wall())
+                    Arrival(self.folder.path, recording, candidate.signature, took, self._around.wall())
                 )
             case Wait(until, reason):
                 self._files.wait(path, candidate, until, reason)

@@ -193,7 +193,7 @@ def examine(path: str, root: str) -> FileSignature | Refuse | None:
     """
     relative = below_root(path, root)
     try:
-        with opened(Path(root)) as folder:
+        with opened(root) as folder:
             return judge(status_beneath(folder, relative), folder, root, relative)
     except OSError:
         # Gone, or in a directory without permission, which the walk reports.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
@@ -153,7 +154,8 @@ class _Child:
                 self._ready = self._receive(1, _START_S) == inspection.READY
             if not self._ready:
                 return None
-            self._pipe.send((folder, paths))
+            # Not `send`, whose pickler takes three times as long.
+            self._pipe.send_bytes(pickle.dumps((folder, paths)))
             answers = self._receive(len(paths), limit_s)
         except (OSError, EOFError):
             return None

@@ -25,7 +25,7 @@ from dropscribe.errors import (
     UnusableLedgerError,
 )
 from dropscribe.escapes import readable
-from dropscribe.files import content_hash
+from dropscribe.files import content_hash, piece_memory
 from dropscribe.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Admission, SkippedFile
@@ -164,6 +164,7 @@ class Admitter:
 
     def _hash(self, folder: Path, items: list[Arrival | _Hashed], activity: Activity) -> None:
         done: list[_Hashed] = []
+        memory = piece_memory()
         began = time.monotonic()
         # At a stop: those that were not handed over are found by the next start.
         with contextlib.suppress(_Stopped):
@@ -173,7 +174,7 @@ class Admitter:
                     done.append(_Hashed(item.arrival, item.sha256, traced=True, renamed_from=older))
                     continue
                 with activity.storage("hash", folder, item.path) as answered:
-                    sha256 = self._hash_one(item, answered)
+                    sha256 = self._hash_one(item, answered, memory)
                 if sha256 is not None:
                     done.append(_Hashed(item, sha256))
                 if time.monotonic() - began >= HASHED_S:
@@ -181,7 +182,7 @@ class Admitter:
                     done, began = [], time.monotonic()
             self._hand_over(done)
 
-    def _hash_one(self, arrival: Arrival, answered: Callable[[], None]) -> str | None:
+    def _hash_one(self, arrival: Arrival, answered: Callable[[], None], memory: memoryview) -> str | None:
         """SHA-256 of a file; None if it cannot be read as it was, which intake is told."""
 
         def between() -> None:
@@ -190,7 +191,7 @@ class Admitter:
                 raise _Stopped
 
         try:
-            return content_hash(arrival.path, arrival.folder, arrival.signature, between)
+            return content_hash(arrival.path, arrival.folder, arrival.signature, between, memory)
         except (RecordingGoneError, RecordingChangedError):
             # The recording was replaced while it was hashed: intake must settle the file that is at its path now.
             self._forget(arrival.path)
