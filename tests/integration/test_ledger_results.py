@@ -141,7 +141,7 @@ def test_refunded_attempts_do_not_accumulate(ledger: Ledger, location: DatabaseL
     for n in range(20):
         standing = "hash of written in try 5" if n > 5 else ""
         content = "written in try 5" if n == 5 else f"try {n}"
-        files = [replace(planned("a.timing.json", content, "timing"), standing=standing)]
+        files = [planned("a.timing.json", content, "timing")._replace(standing=standing)]
         intend(ledger, claim, files, 101.0 + n)
         ledger.release(
             claim.job_id, claim.generation, 101.0 + n,

@@ -28,12 +28,11 @@ from dropscribe.service.publishing.making.file_maker import (
     MadeFile,
     Order,
     Placing,
-    Target,
     Written,
 )
 from dropscribe.service.publishing.making.makers import RESTART_S, Makers
 from dropscribe.service.publishing.making.team import SHARE, Child
-from dropscribe.service.publishing.output_plan import Ordered
+from dropscribe.service.publishing.output_plan import Ordered, Orders
 from dropscribe.service.publishing.publisher import Publisher, Ready
 from dropscribe.settings import Profile
 from dropscribe.transcript.render import RENDERERS, Options, render_all
@@ -80,8 +79,7 @@ class Bench:
                     rendered.append(made)
                 written = team.write([
                     Placing(
-                        one.job_id, {f: Target(self.folder / f"{one.job_id}.{f}") for f in formats},
-                        self.folder, OWNER_ONLY,
+                        one.job_id, self.folder, {f: f"{one.job_id}.{f}" for f in formats}, {}, self.folder, OWNER_ONLY
                     )
                     for one in said
                 ])  # fmt: skip
@@ -308,9 +306,9 @@ def test_a_lane_makes_progress_with_each_result_that_it_reads(
     marks: list[str] = []
     order, working = Publisher._order, Activity.working
 
-    def ordered(publisher: Publisher, ready: Ready) -> Ordered:
+    def ordered(publisher: Publisher, ready: Ready, orders: Orders) -> Ordered:
         marks.append("order")
-        return order(publisher, ready)
+        return order(publisher, ready, orders)
 
     def worked(activity: Activity) -> None:
         marks.append("working")

@@ -31,8 +31,8 @@ def done_line(
     )  # fmt: skip
     said = transcript(media=MEDIA)
     plan = OutputPlan(
-        claim, Profile(), said, said.timings, {name.rpartition(".")[2]: Path(name) for name in written}, Path("/in"), {}, {}, 100.0,
-        reference,
+        claim, Profile(), said, said.timings, Path(written[0]).parent if written else Path("/in"),
+        {name.rpartition(".")[2]: Path(name).name for name in written}, Path("/in"), {}, {}, 100.0, reference,
     )  # fmt: skip
     messages: list[str] = []
     monkeypatch.setattr(logs, "event", lambda _, __, message, **___: messages.append(message))

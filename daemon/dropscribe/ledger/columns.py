@@ -159,7 +159,7 @@ def host_of(worker: str) -> str:
     return worker.rpartition("/")[0]
 
 
-def raw(path: Path) -> RawPath:
+def raw(path: Path | str) -> RawPath:
     """The bytes of the path, as the operating system has it."""
     return RawPath(os.fsencode(path))
 

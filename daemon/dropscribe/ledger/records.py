@@ -190,12 +190,11 @@ class Redone:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputIntent:
+class OutputIntent(NamedTuple):
     """A file about to be written. It is recorded before, so that it can be recognised as ours later."""
 
     format: str  #: "txt", "srt", "vtt", "json", "timing"
-    path: Path
+    path: Path | str
     sha256: str
     #: SHA-256 (hex) of the file that is at the path now, "" when there is none, None when unknown.
     standing: str | None = None

@@ -147,12 +147,12 @@ def write_beside(
     names = [p.name for p in path.parent.iterdir()]
     earlier = earlier_files(path, transcript.sha256, names, files, options)
     state = naming.DirectoryState(path.parent, frozenset(names), frozenset(earlier))
-    plan = naming.plan_names(path, formats, state)
+    paths = naming.plan_names(path, formats, state).paths
     readers = readers_of(path, None)
     pending = []
     for name in formats:
-        before = earlier.get(plan.paths[name].name)
+        before = earlier.get(paths[name].name)
         replaces, size = (None, None) if before is None else (before.sha256, before.size)
-        pending.append(PendingFile(plan.paths[name], files[name], replaces, size, readers=readers))
+        pending.append(PendingFile(paths[name], files[name], replaces, size, readers=readers))
     publish(pending)
     return [WrittenFile(p.path, p.replaces is not None) for p in pending]

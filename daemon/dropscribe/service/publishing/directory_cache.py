@@ -1,6 +1,6 @@
 """Cache directory listings, indexed by name prefix, for planning the names of outputs.
 
-While transcripts are published into a directory of 50,000 files, it is listed about once a second, not once per
+While transcripts are published into a directory of 50,000 files, it is listed each few seconds, not once per
 transcript. Stale entries are safe: publishing refuses a name that another program has taken since the listing.
 """
 
@@ -19,7 +19,7 @@ from dropscribe.files import close, open_directory
 
 #: Lifetime of a listing: this many seconds, or this multiple of the time taken to read it, whichever is longer.
 FRESH_S = 1.0
-FRESH_TIMES = 20.0
+FRESH_TIMES = 100.0
 #: Time for which a listing is kept after it, seconds.
 KEPT_S = 10.0
 #: Length of the index prefix, characters; `naming` shortens overlong names far beyond it.

@@ -7,7 +7,6 @@ from dropscribe.columns import columns, shortened
 from dropscribe.escapes import readable
 from dropscribe.service.jobs.progress import MESSAGE_COLUMNS, NAME_COLUMNS
 from dropscribe.service.publishing.output_plan import OutputPlan
-from dropscribe.transcript.naming import recording_name
 from dropscribe.transcript.packed_segments import characters_of
 from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.timing import TIMING
@@ -17,12 +16,12 @@ from dropscribe.transcript.types import Timings
 def _message(one: OutputPlan, done: str) -> str:
     """Recording, what was done, and the transcript, of several formats the first: one line of a terminal."""
     name = one.transcript.recording_name
-    path = next((path for format_name, path in one.paths.items() if format_name != TIMING), None)
-    if path is None:
+    first = next((name for format_name, name in one.names.items() if format_name != TIMING), None)
+    if first is None:
         return f"{shortened(name, NAME_COLUMNS)}: {done}"
-    written, stem = recording_name(path), recording_name(one.claim.path.with_suffix(""))
-    if path.parent != one.claim.path.parent:
-        written = shortened(f"{readable(path.parent)}/{written}", NAME_COLUMNS)
+    written, stem = readable(first), readable(one.claim.path.stem)
+    if one.directory != one.claim.path.parent:
+        written = shortened(f"{readable(one.directory)}/{written}", NAME_COLUMNS)
     elif columns(f"{name}: {done} → {written}") > MESSAGE_COLUMNS and written.startswith(stem):
         written = f"…{written.removeprefix(stem)}"
     room = MESSAGE_COLUMNS - columns(f": {done} → {written}")

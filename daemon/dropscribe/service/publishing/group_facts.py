@@ -14,6 +14,7 @@ from dropscribe.files import GONE, STEP, Readers, close, open_beneath, open_fold
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import OwnedOutput
 from dropscribe.transcript import naming
+from dropscribe.transcript.timing import TIMING
 
 #: Most directories that are open at once.
 MOST_OPEN = 32
@@ -39,6 +40,16 @@ class Places:
         self.settings = settings
         #: By folder, `output_dir`, and directory of the recording as text: paths take ten times as long.
         self._found: dict[tuple[Path, Path | None, str], tuple[Path, Path]] = {}
+        #: By profile.
+        self._longest: dict[str, str] = {}
+
+    def longest(self, name: str) -> str:
+        """The format of a profile whose names are the longest."""
+        if name not in self._longest:
+            profile = self.settings.profile(name)
+            formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
+            self._longest[name] = max(formats, key=lambda f: len(naming.ending(f)))
+        return self._longest[name]
 
     def of(self, one: Placed, profile: Profile) -> tuple[Path, Path]:
         """Directory of the outputs of a recording, and the one below which no symbolic link is followed on the way to them."""

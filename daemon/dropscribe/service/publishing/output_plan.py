@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from dropscribe.service.publishing.making.file_maker import (
     MadeFile,
     Order,
     Placing,
-    Target,
     with_seconds,
     with_stage,
 )
@@ -56,9 +55,10 @@ class OutputPlan:
     profile: Profile
     transcript: Transcript
     timings: Timings  #: until its files are made
-    paths: dict[str, Path]  #: by format, including the timing log
-    root: Path  #: directory below which no symbolic link is followed on the way to `paths`
-    replaces: dict[Path, OwnedOutput]  #: own files at `paths` that will be replaced
+    directory: Path
+    names: Mapping[str, str]  #: in `directory`, by format, including the timing log
+    root: Path  #: directory below which no symbolic link is followed on the way to `directory`
+    replaces: dict[str, OwnedOutput]  #: own files with these names that will be replaced, by format
     files: dict[str, MadeFile]  #: by format, without the timing log
     started: float  #: start of the attempt, epoch seconds
     reference: int | None
@@ -66,39 +66,41 @@ class OutputPlan:
     readers: Readers = OWNER_ONLY  #: of the recording
 
 
-def ordered(
-    claim: Claim,
-    result: Result,
-    engine: EngineFacts,
-    *,
-    settings: Settings,
-    ledger: Ledger,
-    reference: int | None,
-) -> Ordered:
-    """What is to be made for a job: every format of the folder's profile."""
-    profile = settings.profiles.get(claim.profile) or settings.profiles["default"]
-    seconds = (("settling", claim.settle_s), ("waiting", claim.waited_s), *result.timings.seconds)
-    transcript = Transcript(
-        recording_name=readable(claim.path.name),
-        sha256=claim.sha256,
-        job_id=claim.job_id,
-        created_at=claim.admitted_at,
-        media=result.media,
-        engine=engine,
-        segments=result.segments,
-        timings=with_seconds(result.timings, seconds),
-        incomplete=result.remarks,
-        speakers=_with_names(result.speakers, engine, ledger),
-        recipe=claim.recipe,
-    )
-    order = Order(
-        transcript,
-        tuple(profile.formats),
-        render.Options.of(profile),
-        profile.subtitle_language_suffix,
-        rows=claim.reference is None,
-    )
-    return Ordered(claim, profile, order, time.time() - result.timings.wall_s, reference)
+class Orders:
+    """Orders of the jobs of a group. What those of a profile share is read from it once: asking it takes long."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        #: By name: the profile, its formats and options.
+        self._profiles: dict[str, tuple[Profile, tuple[str, ...], render.Options]] = {}
+
+    def of(self, claim: Claim, result: Result, engine: EngineFacts, reference: int | None) -> Ordered:
+        """What is to be made for a job: every format of the folder's profile."""
+        profile, formats, options = self._profiles.get(claim.profile) or self._profile(claim.profile)
+        seconds = (("settling", claim.settle_s), ("waiting", claim.waited_s), *result.timings.seconds)
+        transcript = Transcript(
+            recording_name=readable(claim.path.name),
+            sha256=claim.sha256,
+            job_id=claim.job_id,
+            created_at=claim.admitted_at,
+            media=result.media,
+            engine=engine,
+            segments=result.segments,
+            timings=with_seconds(result.timings, seconds),
+            incomplete=result.remarks,
+            speakers=_with_names(result.speakers, engine, self._ledger),
+            recipe=claim.recipe,
+        )
+        language, rows = profile.subtitle_language_suffix, claim.reference is None
+        order = Order(transcript, formats, options, language, rows=rows)
+        return Ordered(claim, profile, order, time.time() - result.timings.wall_s, reference)
+
+    def _profile(self, name: str) -> tuple[Profile, tuple[str, ...], render.Options]:
+        profile = self._settings.profiles.get(name) or self._settings.profiles["default"]
+        found = profile, tuple(profile.formats), render.Options.of(profile)
+        self._profiles[name] = found
+        return found
 
 
 def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: DirectoryCache) -> OutputPlan:
@@ -122,17 +124,18 @@ def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: Director
         version=claim.named_version,
         language=made.language,
     )
-    paths = dict(naming.plan_names(claim.path, formats, state).paths)
-    index.add(state.directory, (path.name for path in paths.values()))
+    names = naming.plan_names(claim.path, formats, state).names
+    index.add(state.directory, names.values())
     _, root = facts.place(claim, profile)
     return OutputPlan(
         claim,
         profile,
         job.order.transcript,
         with_stage(job.order.transcript.timings, "rendering", made.seconds),
-        paths,
+        state.directory,
+        names,
         root,
-        _replaced(claim, list(paths.values()), root, facts),
+        _replaced(claim, state.directory, names, root, facts),
         made.files,
         job.started,
         job.reference,
@@ -162,33 +165,28 @@ def outputs_place(claim: Placed, places: Places) -> OutputPlace:
     """Where the outputs of a claimed job go."""
     profile = places.settings.profile(claim.profile)
     directory, root = places.of(claim, profile)
-    formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
-    longest = max(formats, key=lambda f: len(naming.ending(f)))
-    return OutputPlace(root, directory, naming.name_of(claim.path, longest, naming.SHORT))
+    return OutputPlace(
+        root, directory, naming.name_of(claim.path, places.longest(claim.profile), naming.SHORT)
+    )
 
 
 def intents(one: OutputPlan, files: Mapping[str, MadeFile]) -> list[OutputIntent]:
     """Intents for these files, to be recorded before they are written, with the hashes of the files they replace."""
-    found = []
-    for f, made in files.items():
-        path = one.paths[f]
-        replaced = one.replaces.get(path) if one.replaces else None
-        found.append(
-            OutputIntent(f, path, made.sha256, "" if replaced is None else replaced.sha256, made.size)
-        )
-    return found
+    # Text: paths take ten times as long.
+    above = f"{one.directory}/" if one.directory.name else one.directory.anchor
+    standing = {f: replaced.sha256 for f, replaced in one.replaces.items()}
+    return [
+        OutputIntent(f, above + one.names[f], made.sha256, standing.get(f, ""), made.size)
+        for f, made in files.items()
+    ]
 
 
 def placing(one: OutputPlan, files: Mapping[str, MadeFile]) -> Placing:
     """Where these files go, each with the own file that it may replace, and readable as the recording is."""
-    targets = {}
-    for f in files:
-        path = one.paths[f]
-        replaced = one.replaces.get(path) if one.replaces else None
-        old = (None, None) if replaced is None else (replaced.sha256, replaced.size)
-        targets[f] = Target(path, *old)
-    log_from = one.started if TIMING in one.paths and TIMING not in files else None
-    return Placing(one.claim.job_id, targets, one.root, one.readers, log_from)
+    names = {f: one.names[f] for f in files}
+    replaces = {f: (replaced.sha256, replaced.size) for f, replaced in one.replaces.items() if f in files}
+    log_from = one.started if TIMING in one.names and TIMING not in files else None
+    return Placing(one.claim.job_id, one.directory, names, replaces, one.root, one.readers, log_from)
 
 
 def pending(
@@ -200,17 +198,20 @@ def pending(
     return PendingFile(path, data, replaces.sha256, replaces.size, root, readers)
 
 
-def _replaced(claim: Claim, paths: Sequence[Path], root: Path, facts: GroupFacts) -> dict[Path, OwnedOutput]:
+def _replaced(
+    claim: Claim, directory: Path, names: Mapping[str, str], root: Path, facts: GroupFacts
+) -> dict[str, OwnedOutput]:
     if not facts.outputs_of(claim.path):
         # Nothing of this recording can be there.
         return {}
-    there = [path for path in paths if facts.occupied(path, root)]
-    owned = facts.ledger.owned(there) if there else {}
+    paths = {f: directory / name for f, name in names.items()}
+    there = {f: path for f, path in paths.items() if facts.occupied(path, root)}
+    owned = facts.ledger.owned(list(there.values())) if there else {}
     found = {
-        path: standing(path, root, [o for o in owned.get(path, ()) if o.recording == claim.path])
-        for path in there
+        f: standing(path, root, [o for o in owned.get(path, ()) if o.recording == claim.path])
+        for f, path in there.items()
     }
-    return {path: one for path, one in found.items() if one is not None}
+    return {f: one for f, one in found.items() if one is not None}
 
 
 def standing(path: Path, root: Path, owned: Collection[OwnedOutput]) -> OwnedOutput | None:

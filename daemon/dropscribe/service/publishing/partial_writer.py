@@ -256,7 +256,7 @@ class Partials:
                 claim, formats, profile, facts=facts, index=DirectoryCache(), version=claim.named_version
             )
         plan = naming.plan_names(claim.path, formats, state)
-        return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
+        return plan.directory / naming.name_of(claim.path, PARTIAL, plan.form)
 
     def _remove_partials(self, jobs: Collection[int], activity: Activity | None = None) -> None:
         """Remove the partial texts of these jobs. `activity`: that of the writing thread, None on any other thread."""

@@ -63,10 +63,10 @@ from dropscribe.service.publishing.making.makers import Makers
 from dropscribe.service.publishing.making.team import Team
 from dropscribe.service.publishing.output_plan import (
     Ordered,
+    Orders,
     OutputPlan,
     intended_by,
     intents,
-    ordered,
     outputs_place,
     placing,
     plan_outputs,
@@ -263,7 +263,7 @@ class Publisher:
                 [(d, {TIMING: w.log}) for d, w in written if w.log is not None], lane, team, of_jobs
             )
         whole = {d.claim.job_id for d, _ in logs_written} | {
-            job_id for job_id, (d, _) in made.items() if TIMING not in d.paths
+            job_id for job_id, (d, _) in made.items() if TIMING not in d.names
         }
         # Before the job is recorded as done, so that a done job never has a partial text beside its transcript.
         with lane.activity.storage("remove partial texts", lane.target, lane.target):
@@ -286,9 +286,9 @@ class Publisher:
             lane.place.planning.release()
 
     def _rendered(self, batch: list[Ready], lane: _Lane, team: Team) -> list[tuple[Ready, Ordered, Made]]:
-        orders = []
+        orders, of_group = [], Orders(self._settings(), self._ledger)
         for r in batch:
-            one = self._attempt(lane, r, partial(self._order, r))
+            one = self._attempt(lane, r, partial(self._order, r, of_group))
             # The result of a long recording is read for a second.
             lane.activity.working()
             if one is not None:
@@ -300,7 +300,7 @@ class Publisher:
         ]
         return [(r, one, answer) for r, one, answer in made if answer is not None]
 
-    def _order(self, ready: Ready) -> Ordered:
+    def _order(self, ready: Ready, orders: Orders) -> Ordered:
         engine, result, reference = self._engine(), ready.result, None
         if result is None:
             reference = ready.claim.reference
@@ -318,14 +318,7 @@ class Publisher:
             result = Result(stored.media, stored.segments, timings, speakers=stored.speakers)
         else:
             engine = engine.using(result.used)
-        return ordered(
-            ready.claim,
-            result,
-            engine,
-            settings=self._settings(),
-            ledger=self._ledger,
-            reference=reference,
-        )
+        return orders.of(ready.claim, result, engine, reference)
 
     def _planned(self, rendered: list[tuple[Ready, Ordered, Made]], lane: _Lane) -> list[OutputPlan]:
         if not rendered:

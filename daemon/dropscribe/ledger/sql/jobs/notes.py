@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.records import FAILED_NOTE, JobState, NotedRecording, OutputIntent, OwnedOutput
 from dropscribe.ledger.sql.dialect import Database
-from dropscribe.ledger.sql.jobs.outputs import INSERT, output_of, rows_of
+from dropscribe.ledger.sql.jobs.outputs import insert_intents, output_of
 
 # The newest job decides: that of the newest content, profile and recipe.
 _NEWEST = sa.text(
@@ -66,10 +66,9 @@ class Notes:
 
     def intend(self, noted: NotedRecording, file: OutputIntent, now: float) -> None:
         """See `Ledger.intend_note`."""
-        rows = rows_of((noted.job_id, noted.generation), raw(noted.path), [file], now)
         with self._db.write("record a note") as connection:
-            connection.execute(_FORGET, rows)
-            connection.execute(INSERT, rows)
+            connection.execute(_FORGET, _key(noted.path, file.path, file.sha256))
+            insert_intents(connection, (noted.job_id, noted.generation), raw(noted.path), [file], now)
 
     def settle(self, written: Sequence[OwnedOutput], gone: Sequence[OwnedOutput]) -> None:
         """See `Ledger.settle_notes`."""
@@ -79,7 +78,7 @@ class Notes:
                     connection.execute(statement, _key(one.recording, one.path, one.sha256))
 
 
-def _key(recording: Path, path: Path, sha256: str) -> dict[str, object]:
+def _key(recording: Path, path: Path | str, sha256: str) -> dict[str, object]:
     return {"format": FAILED_NOTE, "recording_raw": raw(recording), "path_raw": raw(path), "sha256": sha256}
 
 

@@ -16,12 +16,14 @@ from sqlalchemy.engine import Connection, Row
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import host_of, path_of, raw
 from dropscribe.ledger.records import PARTIAL, OutputIntent, OwnedOutput
-from dropscribe.ledger.sql.bulk import execute_rows
+from dropscribe.ledger.sql.bulk import execute_rows, execute_tuples
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.schema import jobs, outputs
 
 #: (job, generation)
 Held = tuple[int, int]
+#: Values of `_ROW`.
+_Row = tuple[Any, ...]
 
 _HELD = sql(
     "SELECT j.id, j.generation, r.path_raw, "
@@ -36,10 +38,20 @@ _REPLACE = sa.text(
     "DELETE FROM outputs WHERE path_raw = :path_raw AND recording_raw = :recording_raw AND published = 0 "
     "AND (sha256 = :sha256 OR (job_id = :job_id AND generation < :generation - 1 AND sha256 <> :standing))"
 )
-#: Takes `rows_of`.
-INSERT = sa.text(
-    "INSERT INTO outputs (job_id, generation, recording_raw, format, path_raw, path, sha256, published, at, bytes) "
-    "VALUES (:job_id, :generation, :recording_raw, :format, :path_raw, :path, :sha256, :published, :at, :bytes)"
+_ROW = (
+    "job_id",
+    "generation",
+    "recording_raw",
+    "format",
+    "path_raw",
+    "path",
+    "sha256",
+    "published",
+    "at",
+    "bytes",
+)
+_INSERT = sa.text(
+    f"INSERT INTO outputs ({', '.join(_ROW)}) VALUES ({', '.join(f':{name}' for name in _ROW)})"  # noqa: S608 - all of it is ours
 )
 _COLUMNS = (
     outputs.c.job_id,
@@ -124,18 +136,22 @@ class Outputs:
         with self._db.write("record planned files") as connection:
             found = connection.execute(_HELD, {"jobs": json.dumps([job for job, _, _ in intents])})
             held = {(row.id, row.generation): row for row in found}
-            rows: list[dict[str, object]] = []
+            rows: list[_Row] = []
             again: list[dict[str, object]] = []
             for job, generation, files in intents:
                 row = held.get((job, generation))
                 if row is None:
                     refused.append(job)
                     continue
-                made = rows_of((job, generation), row.path_raw, files, now)
+                made = _rows((job, generation), row.path_raw, files, now)
                 rows += made
-                again += made if row.unpublished else ()
+                if row.unpublished:
+                    again += [
+                        {**dict(zip(_ROW, one, strict=True)), "standing": file.standing}
+                        for one, file in zip(made, files, strict=True)
+                    ]
             execute_rows(connection, _REPLACE, again)
-            execute_rows(connection, INSERT, rows)
+            execute_tuples(connection, _INSERT, _ROW, rows)
         return refused
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
@@ -234,23 +250,16 @@ def mark_published(connection: Connection, done: Sequence[Held], now: float) -> 
     connection.execute(_FORGET, {"held": held})
 
 
-def rows_of(
-    held: Held, recording_raw: bytes, files: Sequence[OutputIntent], now: float
-) -> list[dict[str, object]]:
+def insert_intents(
+    connection: Connection, held: Held, recording_raw: bytes, files: Sequence[OutputIntent], now: float
+) -> None:
+    """Record files of a job about to be written."""
+    execute_tuples(connection, _INSERT, _ROW, _rows(held, recording_raw, files, now))
+
+
+def _rows(held: Held, recording_raw: bytes, files: Sequence[OutputIntent], now: float) -> list[_Row]:
     return [
-        {
-            "job_id": held[0],
-            "generation": held[1],
-            "recording_raw": recording_raw,
-            "format": f.format,
-            "path_raw": raw(f.path),
-            "path": readable(f.path),
-            "sha256": f.sha256,
-            "published": 0,
-            "at": now,
-            "bytes": f.size,
-            "standing": f.standing,
-        }
+        (*held, recording_raw, f.format, raw(f.path), readable(f.path), f.sha256, 0, now, f.size)
         for f in files
     ]
 

@@ -64,21 +64,16 @@ class Made(NamedTuple):
     seconds: float
 
 
-class Target(NamedTuple):
-    """Path of a file, and SHA-256 and size of our file there that it may replace, None if there is none."""
-
-    path: Path
-    replaces: str | None = None
-    replaces_size: int | None = None
-
-
 @sent
 @dataclass(frozen=True, slots=True)
 class Placing:
     """Where files of a job go."""
 
     job_id: int
-    targets: Mapping[str, Target]  #: by format
+    directory: Path
+    names: Mapping[str, str]  #: by format
+    #: SHA-256 and size of our file there that a file may replace, by format.
+    replaces: Mapping[str, tuple[str, int | None]]
     root: Path  #: as in `PendingFile`
     readers: Readers  #: of the recording
     #: Start of the attempt, epoch seconds, if a timing log is to be made afterwards.
@@ -86,8 +81,8 @@ class Placing:
 
     @property
     def path(self) -> Path:
-        """Path of one of the files, for messages; the root if there are none."""
-        return next((target.path for target in self.targets.values()), self.root)
+        """Path of one of the files, for messages; the directory if there are none."""
+        return self.directory / next(iter(self.names.values()), "")
 
 
 class Written(NamedTuple):
@@ -182,12 +177,12 @@ class FileMaker:
 
     def _pending(self, placing: Placing) -> list[PendingFile]:
         files = self._jobs[placing.job_id].files
-        return [
-            PendingFile(
-                target.path, files[f], target.replaces, target.replaces_size, placing.root, placing.readers
-            )
-            for f, target in placing.targets.items()
-        ]
+        pending = []
+        for f, name in placing.names.items():
+            sha256, size = placing.replaces.get(f, (None, None))
+            path = placing.directory / name
+            pending.append(PendingFile(path, files[f], sha256, size, placing.root, placing.readers))
+        return pending
 
     def _settled(self, publication: Publication, placing: Placing, placed: Placed, seconds: float) -> Written:
         clean = publication.settle(placed)

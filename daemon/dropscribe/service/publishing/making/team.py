@@ -151,7 +151,7 @@ class Team:
                 for process, answers in self._asked("write", shares, None, answered).items():
                     written |= {p.job_id: one for p, one in zip(shares[process], answers, strict=True)}
         written |= {p.job_id: one for p, one in zip(here, self._here.write(here), strict=True)}
-        return [written.get(one.job_id, _lost(one)) for one in placings]
+        return [written[one.job_id] if one.job_id in written else _lost(one) for one in placings]
 
     def _asked(
         self,
