@@ -55,7 +55,7 @@ class Tokens(Sequence[Token]):
             raise ValueError(f"{len(texts)} tokens start {len(starts_ms)} times and end {len(ends_ms)} times")
         if confidence and len(confidence) != len(texts):
             raise ValueError(f"{len(texts)} tokens have {len(confidence)} confidences")
-        _set(self, "_texts", texts if isinstance(texts, str) else _joined(texts))
+        _set(self, "_texts", texts if isinstance(texts, str) else texts_of(texts))
         _set(self, "_starts", tuple(starts_ms))
         _set(self, "_ends", tuple(ends_ms))
         _set(self, "confidence", confidence)
@@ -173,8 +173,8 @@ def packed_tokens(
     return made
 
 
-def _joined(texts: Sequence[str]) -> str | tuple[str, ...]:
-    """One string if every text is a single character, else a tuple."""
+def texts_of(texts: Sequence[str]) -> str | tuple[str, ...]:
+    """Texts as `Tokens.texts`: one string if every one is a single character, else a tuple."""
     whole = "".join(texts)
     return whole if len(whole) == len(texts) and all(texts) else tuple(texts)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.models.text import spacing
-from dropscribe.engine.models.text.joining import join_tokens
+from dropscribe.engine.models.text.joining import Joined, join_tokens
 from dropscribe.engine.models.text.spacing import Columns, Span
 from dropscribe.transcript.types import Tokens
 
@@ -27,16 +27,25 @@ def hypothesis(
 
     confidence: of each token, see `Tokens`; a word has that of its least certain token.
     """
-    words: Sequence[str]
     text = spacing.unspaced(tokens)
     if text is not None:
         # By far the most common case in Chinese; joining takes several times as long.
-        words = text
-    else:
-        joined = join_tokens(tokens)
-        words, text = joined.words, joined.text
-        columns = None if columns is None else columns_of(columns, joined.firsts, joined.lasts)
-        confidence = least_of(confidence, joined.firsts, joined.lasts)
+        return _hypothesis(segment, text, text, columns, confidence)
+    return of_joined(segment, join_tokens(tokens), columns, confidence)
+
+
+def of_joined(
+    segment: SpeechSegment, joined: Joined, columns: Columns | None, confidence: bytes
+) -> Hypothesis:
+    """Hypothesis of a segment from its words; columns, confidence: as of `hypothesis`, of the tokens."""
+    columns = None if columns is None else columns_of(columns, joined.firsts, joined.lasts)
+    confidence = least_of(confidence, joined.firsts, joined.lasts)
+    return _hypothesis(segment, joined.text, joined.words, columns, confidence)
+
+
+def _hypothesis(
+    segment: SpeechSegment, text: str, words: Sequence[str], columns: Columns | None, confidence: bytes
+) -> Hypothesis:
     if columns is None:
         marks = spacing.spread(words, segment.start_ms, segment.end_ms, confidence)
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, auto
 from functools import lru_cache
@@ -99,8 +99,10 @@ _NO_PART = _Part("", _Kind.NOTHING, -1, -1)
 _IDEOGRAPH, _WHOLE, _SUBWORD, _ONE, _OTHER = "cwslx"
 #: Spelt letters, figures, symbols. In an ordinary sequence, without these, nothing but subwords is joined.
 _SPECIAL = re.compile(r"x|ll")
-#: Words of an ordinary sequence, neighbouring ideographs together.
-_ORDINARY_WORDS = re.compile(r"c+|s*w|s+l|s+|l")
+#: Subwords of an ordinary sequence with what continues them.
+_JOINED_SUBWORDS = re.compile(r"s+[wl]?")
+#: Words of an ordinary sequence without subwords, neighbouring ideographs together.
+_ORDINARY_WORDS = re.compile(r"c+|w|l")
 #: Between two of these nothing on one side influences the other.
 _APART_LETTERS = frozenset((_IDEOGRAPH, _WHOLE))
 
@@ -128,14 +130,20 @@ def join_words(tokens: Sequence[str], spans: Sequence[Span] | None) -> tuple[lis
     ]
 
 
-def join_tokens(tokens: Sequence[str]) -> Joined:
-    """Join `tokens` to words.
+def letters_of(tokens: Iterable[str]) -> str:
+    """One letter for the kind of each token, for `join_tokens`."""
+    return "".join(map(_LETTERS.__getitem__, tokens))
+
+
+def join_tokens(tokens: Sequence[str], letters: str | None = None) -> Joined:
+    """Join `tokens` to words. letters: their `letters_of`, if known.
 
     Subwords are joined (`hel@@ lo` → `hello`), spelt letters become an abbreviation in capitals (`u s b` → `USB`),
     digits become a number. Letters, numbers and symbols between them are one word where English writes them so: `AT&T`,
     `v2.0`, `5g`. Never raises.
     """
-    letters = "".join(map(_LETTERS.__getitem__, tokens))
+    if letters is None:
+        letters = letters_of(tokens)
     if not _SPECIAL.search(letters):
         return _join_ordinary(tokens, letters, 0, len(letters))
     portions = [
@@ -169,24 +177,18 @@ def _apart(letters: str, at: int) -> bool:
 
 
 def _join_ordinary(tokens: Sequence[str], letters: str, begin: int, end: int) -> Joined:
-    texts: list[str] = []
-    words: list[str] = []
-    firsts: list[int] = []
-    lasts: list[int] = []
-    for match in _ORDINARY_WORDS.finditer(letters, begin, end):
-        first, until = match.span()
-        text = "".join(tokens[first:until])
-        if letters[first] == _IDEOGRAPH:
-            words += tokens[first:until]
-            firsts += range(first, until)
-            lasts += range(first, until)
-        else:
-            text = text.replace(_GOES_ON, "")
-            words.append(text)
-            firsts.append(first)
-            lasts.append(until - 1)
-        texts.append(text)
+    words = [*tokens[begin:end]]
+    firsts, lasts = [*range(begin, end)], [*range(begin, end)]
+    kinds = letters[begin:end]
+    if _SUBWORD in kinds:
+        # The last ones first: they do not move those before them.
+        for match in reversed([*_JOINED_SUBWORDS.finditer(kinds)]):
+            first, until = match.span()
+            words[first:until] = ["".join(words[first:until]).replace(_GOES_ON, "")]
+            del firsts[first + 1 : until], lasts[first : until - 1]
+        kinds = _JOINED_SUBWORDS.sub(_WHOLE, kinds)
     # As `spacing.join`, for English words and ideographs.
+    texts = ["".join(words[match.start() : match.end()]) for match in _ORDINARY_WORDS.finditer(kinds)]
     return Joined(" ".join(texts), words, firsts, lasts)
 
 

@@ -16,11 +16,12 @@ from dropscribe.engine.models.loading import LoadedModel
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.decoded import DecodedTokens
 from dropscribe.engine.models.text.hotwords import PieceSpelling, Spelling, read_dictionary
-from dropscribe.engine.models.text.hypotheses import columns_of, hypothesis, least_of
+from dropscribe.engine.models.text.hypotheses import columns_of, hypothesis, least_of, of_joined
+from dropscribe.engine.models.text.joining import join_tokens, letters_of
 from dropscribe.engine.models.text.pieces import SPACE, Pieces
 from dropscribe.engine.models.text.spacing import Columns
 from dropscribe.errors import EngineError
-from dropscribe.transcript.types import TIME_BYTES, Tokens, packed_tokens
+from dropscribe.transcript.types import TIME_BYTES, Tokens, packed_tokens, texts_of
 
 #: Special tokens of a list, which are not part of the text.
 _MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>"})
@@ -44,6 +45,8 @@ class Characters:
         """tokens: by number."""
         self._tokens = tokens
         self.spelling = spelling
+        #: For joining, code points.
+        self._letters = np.array([ord(letter) for letter in letters_of(tokens)], np.uint8)
         #: Code point of each token that is a single CJK character, 0 for others.
         self._code_points = np.array(
             [ord(t) if len(t) == 1 and spacing.all_cjk(t) else 0 for t in tokens], "<u4"
@@ -52,33 +55,49 @@ class Characters:
     def hypotheses(self, segments: Sequence[SpeechSegment], decoded: DecodedTokens) -> list[Hypothesis]:
         """See `Vocabulary`. The text of segments that consist of single CJK characters is made at once."""
         times, bounds, confidence = decoded.times, decoded.bounds, decoded.confidence
+        packed = None if times is None else times.packed()
+        if times is None or packed is None:
+            return [self._hypothesis(segment, decoded, i) for i, segment in enumerate(segments)]
+        starts, ends = packed
         code_points = self._code_points[decoded.ids]
         others = (code_points == 0).nonzero()[0]
         mixed = {*(np.searchsorted(bounds, others, "right") - 1).tolist()}
-        packed = None if times is None else times.packed()
-        if times is None or packed is None:
-            mixed = {*range(len(segments))}
-            starts = ends = b""
-        else:
-            mixed |= times.unplaced
-            starts, ends = packed
         text = code_points.tobytes().decode("utf-32-le")
+        letters = self._letters[decoded.ids].tobytes().decode("ascii") if mixed else ""
         made = []
         for i, (segment, (a, b)) in enumerate(zip(segments, pairwise(bounds), strict=True)):
-            if i in mixed:
-                tokens = [self._tokens[number] for number in decoded.ids[a:b].tolist()]
-                columns = None if times is None or i in times.unplaced else times.columns(a, b)
-                made.append(hypothesis(segment, tokens, columns, confidence[a:b]))
+            if i in times.unplaced:
+                made.append(self._hypothesis(segment, decoded, i))
                 continue
             said = text[a:b]
+            texts: str | tuple[str, ...] = said
+            if i in mixed:
+                joined = join_tokens(self._texts(decoded, a, b), letters[a:b])
+                if len(joined.words) < b - a:
+                    made.append(of_joined(segment, joined, times.columns(a, b), confidence[a:b]))
+                    continue
+                # Each token is a word.
+                said, texts = joined.text, texts_of(joined.words)
             spoken = packed_tokens(
-                said,
+                texts,
                 starts[a * TIME_BYTES : b * TIME_BYTES],
                 ends[a * TIME_BYTES : b * TIME_BYTES],
                 confidence[a:b],
             )
             made.append(Hypothesis(segment.stream, segment.index, said, spoken))
         return made
+
+    def _hypothesis(self, segment: SpeechSegment, decoded: DecodedTokens, i: int) -> Hypothesis:
+        """Hypothesis of segment number `i` of any kind."""
+        first, until = decoded.bounds[i : i + 2]
+        times = decoded.times
+        columns = None if times is None or i in times.unplaced else times.columns(first, until)
+        return hypothesis(
+            segment, self._texts(decoded, first, until), columns, decoded.confidence[first:until]
+        )
+
+    def _texts(self, decoded: DecodedTokens, first: int, until: int) -> list[str]:
+        return [self._tokens[number] for number in decoded.ids[first:until].tolist()]
 
 
 class SentencePieces:
