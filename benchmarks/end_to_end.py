@@ -3,8 +3,7 @@
     .venv/bin/python benchmarks/end_to_end.py [--recordings 200] [--seconds 300] [--format flac] [--model DIR] \\
         [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
---device cuda: on all GPUs of the host, each with a station process. --station-processes always: also with one GPU, to
-compare.
+--device cuda: on all GPUs of the host. --station-processes several: without a process for a single GPU, to compare.
 
 All recordings are written elsewhere on the same file system, synced, and moved into the folder at once. Time is
 measured from the move until the last job is done with its sidecars on disk, including the quiet period. One recording

@@ -37,7 +37,10 @@ def options_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vad-model", default="vad-mini", help="name or directory")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
-        "--station-processes", choices=["auto", "always"], default="auto", help="always: also for one device"
+        "--station-processes",
+        choices=["auto", "always", "several"],
+        default="auto",
+        help="which devices get one",
     )
     parser.add_argument("--cluster", metavar="ADDRESS", help="let the nodes of this Ray cluster do the work")
     parser.add_argument(

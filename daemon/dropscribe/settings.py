@@ -388,10 +388,11 @@ class EngineSettings(_Strict):
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads of each engine process. Default: all cores, shared out."
     )
-    station_processes: Literal["auto", "always"] = Field(
+    station_processes: Literal["auto", "always", "several"] = Field(
         "auto",
-        description="auto: with several devices, each gets a process of its own that feeds its decoders and its engine; with one "
-        "device the daemon does that itself. always: a process for a single device, too, to compare the two.",
+        description="Which devices get a process of their own that feeds decoders and engine, instead of the daemon. several: "
+        "those of several. auto: also a single GPU on a machine with 8 cores or more, which is up to 5 % faster. always: also "
+        "a single CPU.",
     )
 
     @model_validator(mode="before")

@@ -50,13 +50,13 @@ def _watch(_: Path) -> AbstractContextManager[Callable[[], None]]:
 
 
 class Bench:
-    """Two publishing processes, with a clock set by hand."""
+    """Two publishing processes that a batch has for itself, with a clock set by hand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, parts: int = 1) -> None:
         self.now = 0.0
         self.folder = folder
         self.made_here = 0
-        self.makers = Makers(2, lambda: self.now)
+        self.makers = Makers(2, lambda: self.now, parts=parts)
         self.makers.start()
         for place in self.makers._places:
             child = place.child
@@ -132,6 +132,22 @@ def test_a_batch_is_shared_and_the_processes_end_with_the_daemon(bench: Bench) -
     assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
     assert bench.is_right(jobs=1), "what is left is made here"
     assert bench.made_here == 1
+
+
+def test_a_large_batch_leaves_processes_for_another_one_beside_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, parts=2)
+    said = [replace(talk(), job_id=job) for job in range(9 * SHARE)]
+    orders = [Order(one, ("txt",), OPTIONS, "", rows=False) for one in said]
+    with ThreadPoolExecutor(WRITERS) as writers:
+        here = FileMaker(writers, _watch, bench._made)
+        with (
+            bench.makers.team(len(orders), here, _watch, lambda: None) as one,
+            bench.makers.team(len(orders), here, _watch, lambda: None) as other,
+        ):
+            made = [*one.render(orders), *other.render(orders)]
+    assert all(isinstance(answer, Made) for answer in made)
+    assert bench.made_here == 0, "each batch has a process"
+    bench.makers.close()
 
 
 def test_a_killed_process_costs_no_transcript_and_is_replaced(bench: Bench) -> None:

@@ -7,10 +7,34 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from dropscribe.config import Settings
-from dropscribe.pipeline.local.station_plans import CpuSet, cpus_of, divide, near_cpus, shared_out
+from dropscribe.pipeline.local.station_plans import (
+    CpuSet,
+    cpus_of,
+    divide,
+    have_processes,
+    near_cpus,
+    shared_out,
+)
 
 ALL = frozenset(range(8))
 LOW, HIGH = frozenset(range(4)), frozenset(range(4, 8))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices", "gpus", "cores", "processes"),
+    [
+        ("auto", 1, 1, 16, True),
+        ("auto", 1, 1, 4, False),  # memory and cores are scarce
+        ("auto", 1, 0, 16, False),  # a CPU is the limit itself
+        ("several", 1, 1, 16, False),
+        ("several", 2, 2, 4, True),
+        ("always", 1, 0, 2, True),
+    ],
+)
+def test_a_single_gpu_gets_a_process_where_there_are_cores_for_it(
+    wanted: str, devices: int, gpus: int, cores: int, *, processes: bool
+) -> None:
+    assert have_processes(wanted, devices=devices, gpus=gpus, cores=cores) is processes
 
 
 def test_decoders_threads_and_audio_are_divided() -> None:

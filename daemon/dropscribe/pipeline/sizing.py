@@ -18,8 +18,8 @@ MOST_DECODERS = 32
 MOST_HASHERS = 16
 #: Most publishing threads: more would mostly wait for the GIL.
 MOST_LANES = 4
-#: Most publishing processes: two keep up with a GPU, with speakers and punctuation four.
-MOST_PUBLISHERS = 4
+#: Most publishing processes. A GPU's recordings take three of them, whose work is mostly done for the disk.
+MOST_PUBLISHERS = 16
 #: Fewest cores with publishing processes: with fewer, decoding needs them all, and a process takes some 40 MB.
 CORES_TO_PUBLISH = 8
 #: Arena slots per decoder (20 MB): those that it fills, and as many that the engine reads.
@@ -54,7 +54,7 @@ def lane_count() -> int:
 
 def publisher_count() -> int:
     """Publishing processes, which render and write; 0: the lanes do. Rendering needs the GIL, so more lanes would not help."""
-    return min(MOST_PUBLISHERS, cores() // 4) if cores() >= CORES_TO_PUBLISH else 0
+    return min(MOST_PUBLISHERS, cores() * 3 // 8) if cores() >= CORES_TO_PUBLISH else 0
 
 
 def audio_bounds(settings: Settings, gpus: int = 0) -> tuple[float, float]:

@@ -14,12 +14,22 @@ from dropscribe.pipeline.local.child_station import StationPlan
 
 #: CPUs near each PCI device.
 _NEAR = "/sys/bus/pci/devices/{}/local_cpulist"
+#: Fewest cores with a process for a single GPU.
+CORES_FOR_A_STATION = 8
 #: Fewest CPUs to which a station is confined.
 _FEWEST_CPUS = 2
 #: Smallest `service.queue_audio_s`.
 _LEAST_QUEUE_S = 30.0
 
 CpuSet = frozenset[int] | None
+
+
+def have_processes(wanted: str, *, devices: int, gpus: int, cores: int) -> bool:
+    """True if stations get processes of their own. Pure. `wanted`: the setting `engine.station_processes`."""
+    if devices > 1 or wanted == "always":
+        return True
+    # What the daemon does for a GPU's recordings besides would take turns with what feeds the GPU.
+    return wanted == "auto" and gpus > 0 and cores >= CORES_FOR_A_STATION
 
 
 def plan_stations(settings: Settings, devices: Sequence[str]) -> tuple[StationPlan, ...]:

@@ -17,6 +17,7 @@ from dropscribe.config import Settings
 from dropscribe.engine.joint_facts import check_alike, joint_facts
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.errors import DropscribeError, EngineDiedError, EngineError
+from dropscribe.pipeline import sizing
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.executor import Executor, Restarts, StationStatus
@@ -24,7 +25,7 @@ from dropscribe.pipeline.local import engine_plan
 from dropscribe.pipeline.local.child_station import ChildLink, StationPlan
 from dropscribe.pipeline.local.engine_supervisor import MOST_FAILED_STARTS, SLICE_S
 from dropscribe.pipeline.local.local_executor import LocalExecutor
-from dropscribe.pipeline.local.station_plans import plan_stations
+from dropscribe.pipeline.local.station_plans import have_processes, plan_stations
 from dropscribe.pipeline.problem import Problem
 from dropscribe.pipeline.station import State
 from dropscribe.pipeline.stations.losses import Losses
@@ -354,6 +355,9 @@ def _died(error: DropscribeError | None, reason: str, times: int) -> EngineDiedE
 def start_executor(settings: Settings) -> Executor:
     """Start the executor of this machine; `wait_ready` must follow. That of a cluster: `dropscribe.pipeline.cluster`."""
     devices = engine_plan.devices_of(settings.engine)
-    if len(devices) > 1 or settings.engine.station_processes == "always":
+    gpus = engine_plan.gpus_of(settings.engine)
+    if have_processes(
+        settings.engine.station_processes, devices=len(devices), gpus=gpus, cores=sizing.cores()
+    ):
         return StationsExecutor(plan_stations(settings, devices))
     return LocalExecutor(settings)

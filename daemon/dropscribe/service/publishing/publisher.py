@@ -83,9 +83,10 @@ T = TypeVar("T")
 
 #: Most jobs in a batch.
 BATCH = 64
-#: Groups of a location that are under way at once. Further jobs are gathered until it is published: the commits of one job take
-#: as long as those of ten, and lanes that publish beside each other share one interpreter.
-GROUPS = 1
+#: Groups of a location that are under way at once. Further jobs are gathered until one is published: the commits of one job take
+#: as long as those of ten. With publishing processes one group is rendered and written while the daemon plans and records
+#: another; without them both would share the daemon's interpreter.
+GROUPS, GROUPS_HERE = 2, 1
 #: Longest waits of `stop`, seconds: for transcripts, and for the removal of partial texts.
 STOP_S = 10.0
 PARTIALS_STOP_S = 5.0
@@ -164,7 +165,7 @@ class Publisher:
         self.notes = FailureNotes(ledger, settings, self._on_death, activities=activities)
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
         #: Jobs that are not with the lanes yet. Owned by the main thread.
-        self._groups: Groups[Ready] = Groups(GROUPS)
+        self._groups: Groups[Ready] = Groups(GROUPS if self._makers.processes else GROUPS_HERE)
         self._lock = threading.Lock()
         #: By output location; guarded by `_lock`.
         self._places: dict[Path, _Place] = {}

@@ -14,6 +14,8 @@ from dropscribe.service.publishing.making.team import SHARE, Child, Team
 
 #: Time before another process is started in the place of one that ended, seconds.
 RESTART_S = 10.0
+#: Parts of the processes, of which a batch has one, so that others are published beside it.
+PARTS = 2
 #: Interval of looking whether the processes that others use have become slow, seconds.
 _LOOK_S = 1.0
 
@@ -34,10 +36,13 @@ class Makers:
     and nobody waits for those.
     """
 
-    def __init__(self, processes: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`processes`: None for as many as suit this machine; 0: the lanes do all."""
+    def __init__(
+        self, processes: int | None = None, clock: Callable[[], float] = time.monotonic, *, parts: int = PARTS
+    ) -> None:
+        """`processes`: None for as many as suit this machine; 0: the lanes do all. `parts`: a batch has one of so many."""
         self.processes = publisher_count() if processes is None else processes
         self._clock = clock
+        self._most = -(-self.processes // parts)
         self._log = logs.get("service")
         self._changed = threading.Condition()
         self._places = [_Place() for _ in range(self.processes)]
@@ -65,8 +70,9 @@ class Makers:
 
     @contextlib.contextmanager
     def team(self, jobs: int, here: FileMaker, watch: Watch, working: Callable[[], None]) -> Iterator[Team]:
-        """Makers for a batch of so many jobs. `here`: the one of the calling thread. `working` is called while it waits."""
-        taken = self._take(-(-jobs // SHARE), working) if self._places else []
+        """Makers for a batch of so many jobs: at most its part of the processes. `here`: the one of the calling thread. `working` is called while it waits."""
+        most = min(-(-jobs // SHARE), self._most)
+        taken = self._take(most, working) if self._places else []
         owners = {place.child: place for place in taken if place.child is not None}
 
         def lost(child: Child, why: str) -> None:
