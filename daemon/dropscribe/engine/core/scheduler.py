@@ -39,7 +39,7 @@ THROUGHPUT_STREAMS = 4
 #: VAD passes under way in throughput mode: one whose results are handled while the device runs the next.
 MOST_PASSES = 2
 #: Interval of looking for results while the device has enough to do, seconds.
-LOOK_S = 0.001
+LOOK_S = 0.002
 
 
 class Inbox(Protocol):
