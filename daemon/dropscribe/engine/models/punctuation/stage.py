@@ -14,7 +14,7 @@ from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.core.turns import TURNS
 from dropscribe.engine.models.punctuation.model import PunctuationModel
 from dropscribe.engine.models.punctuation.steps import Steps, Window
-from dropscribe.engine.models.punctuation.words import Words, marks_of_tokens
+from dropscribe.engine.models.punctuation.words import Numbers, Words, marks_of_tokens
 from dropscribe.engine.protocol import Annotations, StreamOptions
 from dropscribe.transcript.written import marks
 
@@ -26,13 +26,13 @@ _STOPS = frozenset("。？.?")
 class _Text:
     """The text of one stream. Owned by the thread of the stage."""
 
-    __slots__ = ("_complete", "_segments", "_steps", "_waiting", "seconds", "words")
+    __slots__ = ("_segments", "_waiting", "complete", "seconds", "steps", "words")
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.words = Words()
-        self._steps = Steps()
-        self._complete = False
+        self.steps = Steps()
+        self.complete = False  #: all segments have been added
         #: Segments behind a gap: number → texts of the tokens.
         self._waiting: dict[int, Sequence[str]] = {}
         self._segments = 0  #: those without a gap
@@ -52,21 +52,9 @@ class _Text:
         self._segments = number
         return found
 
-    def end(self) -> None:
-        """Note that all segments have been added."""
-        self._complete = True
-
-    def wanted(self) -> list[Window]:
-        """Windows to be read next."""
-        return self._steps.wanted(self.words.ids.count, complete=self._complete)
-
-    def accept(self, read: Sequence[Window], marks: bytes, at: int) -> int:
-        """Process the marks of the windows that `wanted` returned; see `Steps.accept`."""
-        return self._steps.accept(read, marks, at, self.words.ids.count, complete=self._complete)
-
     def marks(self) -> bytes:
         """The mark after each token, when nothing is wanted any more."""
-        found = bytearray(self._steps.marks)
+        found = bytearray(self.steps.marks)
         if found and found[-1] not in marks.ENDS and (found[-1] or self.words.last[-1] not in _STOPS):
             found[-1] = marks.FULL_STOP
         return marks_of_tokens(self.words.ends.values, bytes(found), self.words.tokens)
@@ -118,7 +106,7 @@ class Punctuation:
         texts = {stream: self._texts[stream] for stream in streams if stream in self._texts}
         self._model.splitter.close([text.words for text in texts.values()])
         for text in texts.values():
-            text.end()
+            text.complete = True
         due = list(texts.values())
         while due:
             due = self._pass(due)
@@ -137,23 +125,27 @@ class Punctuation:
     def _pass(self, texts: Sequence[_Text]) -> list[_Text]:
         """Read the next windows of texts; returns those that had some, and may have more."""
         with TURNS:
-            wanted = [(text, windows) for text in texts if (windows := text.wanted())]
+            wanted = [
+                (text, windows)
+                for text in texts
+                if (windows := text.steps.wanted(text.words.ids.count, complete=text.complete))
+            ]
         if wanted:
             self._read(wanted)
         return [text for text, _ in wanted]
 
     def _read(self, wanted: Sequence[tuple[_Text, list[Window]]]) -> None:
         started = self._clock()
-        ids = []
+        ids: list[Numbers] = []
         for text, windows in wanted:
-            values = text.words.ids.values
-            ids += [values[start:end] for start, end in windows]
+            ids += text.words.ids.parts(windows)
         marks = self._model.read(ids)
         at = 0
         words = []
         with TURNS:
             for text, windows in wanted:
-                until = text.accept(windows, marks, at)
+                count = text.words.ids.count
+                until = text.steps.accept(windows, marks, at, count, complete=text.complete)
                 words.append(until - at)
                 at = until
         a_word = (self._clock() - started) / at

@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dropscribe.transcript.written.marks import COMMA, FULL_STOP, QUESTION
 
 #: Words per step.
@@ -34,6 +37,25 @@ GUESS_EDGE = 16
 Window = tuple[int, int]
 
 
+class _Guess:
+    """Marks of windows of one length, which others probably have, too. Immutable."""
+
+    def __init__(self, marks: bytes, start: int, step: int) -> None:
+        """marks: of the words from `start` on; step: the next one."""
+        self.marks, self.start, self.step = marks, start, step
+        made = np.frombuffer(marks, np.uint8)
+        #: For each step from `step` on: the last word with a sentence end before the last word of the step, or `start` - 1.
+        self.ends = self._last_of_each_step((made == FULL_STOP) | (made == QUESTION))
+        #: The same of commas.
+        self.commas = self._last_of_each_step(made == COMMA)
+
+    def _last_of_each_step(self, chosen: NDArray[np.bool_]) -> list[int]:
+        words = np.concatenate(([-1], chosen.nonzero()[0])) + self.start
+        ends = np.arange(self.step + 1, (self.start + len(self.marks)) // STEP + 1) * STEP
+        found: list[int] = words[np.searchsorted(words, ends - 1) - 1].tolist()
+        return found
+
+
 class Steps:
     """The steps of one text, as its words arrive.
 
@@ -45,8 +67,7 @@ class Steps:
     def __init__(self) -> None:
         self.marks = bytearray()  #: final ones, of the first words
         self._step = 0  #: the next one
-        self._guess = b""  #: marks of all words from `_guess_start`
-        self._guess_start = 0
+        self._guess: _Guess | None = None
         #: Marks of the windows that were read since the guess, one after another.
         self._found = bytearray()
         #: Window → place of its first mark in `_found`, and its `final_words`.
@@ -67,12 +88,12 @@ class Steps:
         due = self.due(words, complete=complete)
         if due <= 0:
             return []
-        if not self._guess:
+        if self._guess is None:
             if due < GUESSED:
                 return [(len(self.marks), min((self._step + 1) * STEP, words))]
             # So many words fill more than one window.
             return self._guess_windows(words)
-        return self._chain(self._step + due, words)
+        return self._chain(self._guess, self._step + due, words)
 
     def accept(self, read: Sequence[Window], marks: bytes, at: int, words: int, *, complete: bool) -> int:
         """Process the marks of the windows that `wanted` returned for the same arguments.
@@ -80,7 +101,7 @@ class Steps:
         marks: those of a pass; from `at` on there are those of these windows, one after another. Returns the place behind
         them.
         """
-        if not self._guess:
+        if self._guess is None:
             if len(read) > 1:
                 return self._take_guess(read, marks, at, words)
             # The usual case: one step of a text of which few are due.
@@ -108,7 +129,7 @@ class Steps:
             last = complete and end == words
             self._make(found, first, end - start if last else final, last=last)
         # No step is due: what was guessed has no further use.
-        self._guess, self._found, self._read, self._last_read = b"", bytearray(), {}, {}
+        self._guess, self._found, self._read, self._last_read = None, bytearray(), {}, {}
         return until
 
     def _make(self, marks: bytes | bytearray, first: int, final: int, *, last: bool) -> None:
@@ -120,37 +141,42 @@ class Steps:
             if not last and self.marks[-1] == COMMA:
                 self.marks[-1] = FULL_STOP
 
-    def _chain(self, steps: int, words: int) -> list[Window]:
+    def _chain(self, guess: _Guess, steps: int, words: int) -> list[Window]:
         """Windows up to step `steps` that have not been read, if each starts where it is expected to."""
         wanted: list[Window] = []
-        known = self._read
+        known, last_read = self._read, self._last_read
+        ends, commas, first = guess.ends, guess.commas, guess.step
+        guessed = first + len(ends)
         start, end = len(self.marks), self._step * STEP
-        for _ in range(self._step, steps):
+        for step in range(self._step, steps):
             end = min(end + STEP, words)
             window = start, end
             place = known.get(window)
-            if place is None:
-                wanted.append(window)
-                start += final_words(*self._expected(start, end))
-            else:
+            if place is not None:
                 start += place[1]
+                continue
+            wanted.append(window)
+            if step < guessed and end not in last_read:
+                start += _final(end - start, ends[step - first] - start, commas[step - first] - start)
+            else:
+                start += final_words(*self._expected(guess, start, end))
         return wanted
 
-    def _expected(self, start: int, end: int) -> tuple[bytes | bytearray, int, int]:
+    def _expected(self, guess: _Guess, start: int, end: int) -> tuple[bytes | bytearray, int, int]:
         """Expected marks of a window: those of one that ended there and began elsewhere, else the guess.
 
         Returned as marks that contain them, and their places as for `final_words`. Words that have arrived since the guess
         have none.
         """
-        guess, origin = self._guess, self._guess_start
+        origin = guess.start
         other = self._last_read.get(end)
         if other is None:
-            return guess, start - origin, min(end - origin, len(guess))
+            return guess.marks, start - origin, min(end - origin, len(guess.marks))
         place, _ = self._read[other]
         until = place + end - other[0]
         if other[0] <= start:
             return self._found, place + start - other[0], until
-        made = guess[start - origin : other[0] - origin] + self._found[place:until]
+        made = guess.marks[start - origin : other[0] - origin] + self._found[place:until]
         return made, 0, len(made)
 
     def _guess_windows(self, words: int) -> list[Window]:
@@ -160,14 +186,14 @@ class Steps:
 
     def _take_guess(self, read: Sequence[Window], marks: bytes, at: int, words: int) -> int:
         """Join the marks of overlapping windows. See `accept`."""
-        self._guess_start = len(self.marks)
+        first = len(self.marks)
         guess = bytearray()
         for start, end in read:
-            skipped = self._guess_start + len(guess) - start
+            skipped = first + len(guess) - start
             kept = end - start if end == words else GUESS_WINDOW - GUESS_EDGE
             guess += marks[at + skipped : at + kept]
             at += end - start
-        self._guess = bytes(guess)
+        self._guess = _Guess(bytes(guess), first, self._step)
         return at
 
 
@@ -177,13 +203,20 @@ def final_words(marks: bytes | bytearray, first: int, until: int) -> int:
     The marks of the window are those from `first` to `until`. A comma behind the last of these words becomes a full stop.
     """
     # Neither the first two words of a window nor its last one can end it.
-    stop = marks.rfind(FULL_STOP, first + 2, until - 1)
-    question = marks.rfind(QUESTION, first + 2 if stop < 0 else stop, until - 1)
-    if question > stop:
+    end = marks.rfind(FULL_STOP, first + 2, until - 1)
+    question = marks.rfind(QUESTION, first + 2 if end < 0 else end, until - 1)
+    if question >= 0:
         return question + 1 - first
-    if stop >= 0:
-        return stop + 1 - first
+    if end >= 0:
+        return end + 1 - first
     words = until - first
-    if words > LONG and (comma := marks.rfind(COMMA, first + 2, until - 1)) >= 0:
-        return comma + 1 - first
+    return _final(words, -1, marks.rfind(COMMA, first + 2, until - 1) - first) if words > LONG else 0
+
+
+def _final(words: int, end: int, comma: int) -> int:
+    """`final_words` of a window of so many words; end, comma: its last words with such a mark, without its last one."""
+    if end >= 2:
+        return end + 1
+    if words > LONG and comma >= 2:
+        return comma + 1
     return words - STEP if words > LONGEST else 0

@@ -7,7 +7,7 @@ token in which it ends, which gets its mark. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Protocol
 
@@ -43,6 +43,11 @@ class Column:
     def values(self) -> Numbers:
         """All of them; valid until the next call of `extend`."""
         return self._values[: self.count]
+
+    def parts(self, places: Iterable[tuple[int, int]]) -> list[Numbers]:
+        """Those from the first to the second number of each place, exclusive; valid until the next call of `extend`."""
+        values = self._values
+        return [values[start:end] for start, end in places]
 
     def extend(self, more: Numbers) -> None:
         """Append numbers."""
