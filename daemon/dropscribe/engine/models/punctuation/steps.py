@@ -105,7 +105,7 @@ class Steps:
             if len(read) > 1:
                 return self._take_guess(read, marks, at, words)
             # The usual case: one step of a text of which few are due.
-            ((start, end),) = read
+            start, end = read[0]
             until = at + end - start
             last = complete and end == words
             self._make(marks, at, until - at if last else final_words(marks, at, until), last=last)
