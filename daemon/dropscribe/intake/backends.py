@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import time
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -45,6 +46,8 @@ _EVENTS = Mask(
 _OURS_BEGIN, _OURS_END = TEMPORARY_BEGIN.encode(), TEMPORARY_END.encode()
 
 
+#: An event of inotify(7) without its name: watch, mask, cookie, length of the name.
+_EVENT = struct.Struct("iIII")
 #: Wait after events of which none means anything, seconds.
 GATHER_S = 0.05
 #: Events that are told whatever the name: of directories, and of watches that end.
@@ -136,20 +139,25 @@ class _DirectoryWatch(WatchCallback):
 class _Reader(InotifyFD):
     """Drops events that mean nothing before objects are made of them: most are of transcripts that are being published."""
 
-    def __init__(self, ignored: Callable[[bytes], bool]) -> None:
+    def __init__(self, ignored: Callable[[str], bool]) -> None:
         super().__init__()
         self._ignored = ignored
 
     def read_events(self, *, event_buffer_size: int = DEFAULT_EVENT_BUFFER_SIZE) -> list[InotifyEvent]:
         """See `InotifyFD`."""
-        events = self._parse_event_buffer(self._read_event_buffer(event_buffer_size))
-        told = [
-            InotifyEvent(wd, mask, cookie, name)
-            for wd, mask, cookie, name in events
+        buffer = self._read_event_buffer(event_buffer_size)
+        told = []
+        at = 0
+        while at < len(buffer):
+            wd, mask, cookie, length = _EVENT.unpack_from(buffer, at)
+            begin = at + _EVENT.size
+            at = begin + length
+            name = buffer[begin:at].rstrip(b"\0")
+            if name and not mask & _TOLD and (_is_ours(name) or self._ignored(os.fsdecode(name))):
+                continue
             # The kernel reports an overflow with the descriptor -1; watchdog ignores other events of the whole queue.
-            if (mask & _TOLD or not name or not self._ignored(name))
-            and (wd != -1 or mask & InotifyConstants.IN_Q_OVERFLOW)
-        ]
+            if wd != -1 or mask & InotifyConstants.IN_Q_OVERFLOW:
+                told.append(InotifyEvent(wd, mask, cookie, name))
         if not told:
             # Transcripts are being published: more such events follow, which the kernel collects meanwhile.
             time.sleep(GATHER_S)
@@ -168,7 +176,7 @@ class InotifyBackend:
         self._watches: dict[str, _DirectoryWatch] = {}
         self._closed = False
         try:
-            self._reader = _Reader(lambda name: _is_ours(name) or ignored(os.fsdecode(name)))
+            self._reader = _Reader(ignored)
         except OSError as e:
             if e.errno in {errno.EMFILE, errno.ENFILE}:
                 raise WatchesExhaustedError("fs.inotify.max_user_instances") from e

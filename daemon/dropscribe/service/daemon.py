@@ -65,7 +65,7 @@ GARBAGE = 50_000
 #: Longest turn of the main loop, seconds.
 TURN_S = 0.5
 #: Shortest interval of housekeeping between two turns, seconds: with a backlog there are hundreds of turns a second.
-HOUSEKEEPING_S = 0.02
+HOUSEKEEPING_S = 0.05
 #: Longest wait of the main loop for a locked database, seconds; it then tries again without a wait, once a second.
 DATABASE_WAIT_S = 0.25
 #: Time asked of the service manager while the database is being opened, seconds.

@@ -341,7 +341,7 @@ class StationsExecutor:
         self._outcomes += self._losses.lost(lost, station.name, station.report.reason)
 
     def _waits(self, ticket: int) -> bool:
-        return any(w.ticket == ticket for w in self._waiting)
+        return bool(self._waiting) and any(w.ticket == ticket for w in self._waiting)
 
 
 def _died(error: DropscribeError | None, reason: str, times: int) -> EngineDiedError:
