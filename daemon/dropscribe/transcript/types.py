@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, overload
 
 from dropscribe.records import sent
@@ -393,9 +394,7 @@ class EngineFacts:
 
     def using(self, used: ModelsUsed | None) -> EngineFacts:
         """The facts for a recording on which these models worked; None: those of the engine."""
-        if used is None:
-            return self
-        return replace(self, models=used.models, precision=used.precision, notice=used.notice)
+        return self if used is None else _using(self, used)
 
     def told(self) -> dict[str, Any]:
         """Models, device, precision and package versions, as in every JSON file."""
@@ -432,6 +431,12 @@ class EngineFacts:
             notice=record["notice"],
             warmup_s=record["warmup_s"],
         )
+
+
+@lru_cache(maxsize=16)
+def _using(facts: EngineFacts, used: ModelsUsed) -> EngineFacts:
+    """One object for all recordings on which these models worked: it is pickled and compared with each of them."""
+    return replace(facts, models=used.models, precision=used.precision, notice=used.notice)
 
 
 #: Stages of a job in order; the keys of the timing log and of the ledger's `stage_timings`.

@@ -210,7 +210,8 @@ class FailureNotes:
             if there is not None:
                 return path, there
         with GroupFacts([noted], settings, self._ledger) as facts:
-            state = directory_state(noted, [FAILED_NOTE], profile, facts=facts, index=DirectoryCache())
+            place = facts.place(noted, profile)
+            state = directory_state(noted, [FAILED_NOTE], place, facts=facts, index=DirectoryCache())
         return naming.plan_names(noted.path, [FAILED_NOTE], state).paths[FAILED_NOTE], None
 
     def _remove(self, notes: tuple[OwnedOutput, ...] | list[OwnedOutput]) -> bool:

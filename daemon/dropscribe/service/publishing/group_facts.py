@@ -121,7 +121,7 @@ class GroupFacts:
         if directory is None:
             return None
         try:
-            return os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+            return os.stat(str(path).rpartition("/")[2], dir_fd=directory, follow_symlinks=False)
         except OSError as e:
             if e.errno not in GONE:
                 raise

@@ -115,10 +115,11 @@ def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: Director
     formats: list[str] = [*profile.formats]
     if profile.timing_log:
         formats.append(TIMING)
+    place = facts.place(claim, profile)
     state = directory_state(
         claim,
         formats,
-        profile,
+        place,
         facts=facts,
         index=index,
         version=claim.named_version,
@@ -126,7 +127,7 @@ def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: Director
     )
     names = naming.plan_names(claim.path, formats, state).names
     index.add(state.directory, names.values())
-    _, root = facts.place(claim, profile)
+    _, root = place
     return OutputPlan(
         claim,
         profile,
@@ -243,7 +244,7 @@ def sizes_of(owned: Collection[OwnedOutput]) -> dict[str, int | None]:
 def directory_state(
     claim: Placed,
     formats: Collection[str],
-    profile: Profile,
+    place: tuple[Path, Path],
     *,
     facts: GroupFacts,
     index: DirectoryCache,
@@ -252,17 +253,18 @@ def directory_state(
 ) -> naming.DirectoryState:
     """Read the inputs of output naming from disk and ledger. Raises OSError.
 
-    `version`: of files that stand beside those of earlier versions (`Claim.named_version`). `language`: in the names of
-    subtitles.
+    `place`: as of `Places.of`. `version`: of files that stand beside those of earlier versions (`Claim.named_version`).
+    `language`: in the names of subtitles.
     """
-    directory, root = facts.place(claim, profile)
+    directory, root = place
     before = facts.outputs_of(claim.path)
     written: dict[Path, list[OwnedOutput]] = {}
     for output in before:
         if output.path.parent == directory and output.format in formats:
             written.setdefault(output.path, []).append(output)
     extensions = facts.extensions(claim.folder)
-    above, name = claim.path.parent, claim.path.name
+    parent, _, name = str(claim.path).rpartition("/")
+    above = directory if parent == str(directory) else claim.path.parent
     beside = index.like(claim.folder, above, name)
     there = beside if directory == above and root == claim.folder else index.like(root, directory, name)
     forms = (naming.form_of(claim.path, o.format, o.path.name) for o in before)

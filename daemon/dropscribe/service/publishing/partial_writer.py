@@ -253,7 +253,12 @@ class Partials:
         formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
         with GroupFacts([claim], settings, self._ledger) as facts:
             state = directory_state(
-                claim, formats, profile, facts=facts, index=DirectoryCache(), version=claim.named_version
+                claim,
+                formats,
+                facts.place(claim, profile),
+                facts=facts,
+                index=DirectoryCache(),
+                version=claim.named_version,
             )
         plan = naming.plan_names(claim.path, formats, state)
         return plan.directory / naming.name_of(claim.path, PARTIAL, plan.form)

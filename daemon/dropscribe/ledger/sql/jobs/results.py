@@ -22,7 +22,7 @@ from dropscribe.ledger.columns import (
 )
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.records import REWRITTEN, Finish, JobState, StoredResult
-from dropscribe.ledger.sql.bulk import execute_rows, execute_tuples, insert_rows, update_rows
+from dropscribe.ledger.sql.bulk import execute_tuples, insert_rows, update_rows
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.interruptions import note_others_done
 from dropscribe.ledger.sql.jobs.outputs import mark_published
@@ -196,18 +196,12 @@ class Results:
 
 def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]], again: set[int]) -> None:
     """`again`: jobs that may have stages already."""
-    new: list[dict[str, Any]] = []
+    new: list[tuple[int, int, str, float]] = []
     renewed: list[tuple[int, int, str, float]] = []
     for f, attempt in of:
-        seconds = dict(f.timings.seconds)
-        if f.job_id in again:
-            renewed += [(f.job_id, attempt, stage, value) for stage, value in seconds.items()]
-        else:
-            new += [
-                {"job_id": f.job_id, "attempt": attempt, "stage": stage, "seconds": value}
-                for stage, value in seconds.items()
-            ]
-    execute_rows(connection, _NEW_STAGE, new)
+        rows = renewed if f.job_id in again else new
+        rows += [(f.job_id, attempt, stage, value) for stage, value in dict(f.timings.seconds).items()]
+    execute_tuples(connection, _NEW_STAGE, ("job_id", "attempt", "stage", "seconds"), new)
     if renewed:
         connection.execute(_STAGE, {"rows": json.dumps(renewed)})
 
