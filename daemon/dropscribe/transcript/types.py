@@ -119,7 +119,11 @@ class Tokens(Sequence[Token]):
         self,
     ) -> tuple[str | tuple[str, ...] | bytes, tuple[int, ...] | bytes, tuple[int, ...] | bytes, bytes]:
         """Columns for `packed_tokens`."""
-        return _packed_texts(self._texts), _packed(self._starts), _packed(self._ends), self.confidence
+        return _packed_texts(self._texts), *self.packed_times(), self.confidence
+
+    def packed_times(self) -> tuple[tuple[int, ...] | bytes, tuple[int, ...] | bytes]:
+        """Starts and ends: C integers as bytes, unless one has more than 32 bits."""
+        return _packed(self._starts), _packed(self._ends)
 
     def _columns(self) -> tuple[str | tuple[str, ...], tuple[int, ...], tuple[int, ...], bytes]:
         return self.texts, self.starts_ms, self.ends_ms, self.confidence

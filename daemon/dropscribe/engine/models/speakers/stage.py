@@ -171,7 +171,8 @@ class SpeakerStage:
         if stream is None:
             stream = self._streams[segment.stream] = _Stream(segment.options.speakers or 0)
         tokens = hypothesis.tokens
-        midpoints = (np.array(tokens.starts_ms, np.float64) + np.array(tokens.ends_ms, np.float64)) / 2
+        starts, ends = map(_numbers, tokens.packed_times())
+        midpoints = (starts + ends) / 2
         known = _Segment(stream, segment.start_ms, segment.end_ms, count, midpoints)
         stream.segments[segment.index] = known
         return known
@@ -239,6 +240,11 @@ class SpeakerStage:
                 stream = group.segments[owner].stream
                 stream.error = stream.error or error
             self._take(group, which, np.zeros((which.stop - which.start, EMBEDDING_SIZE), np.float16), 0.0)
+
+
+def _numbers(times: Sequence[int] | bytes) -> NDArray[np.float64]:
+    """A column of `Tokens.packed_times`."""
+    return np.array(np.frombuffer(times, np.intc) if isinstance(times, bytes) else times, np.float64)
 
 
 def _sound_of(segment: SpeechSegment) -> Pcm | LogMelFrames:
