@@ -18,7 +18,6 @@ times and confidence, for 5 minutes. The recordings are 16-kHz WAV, moved into t
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import shutil
@@ -29,7 +28,6 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +35,7 @@ from typing import Any, Self
 import numpy as np
 import psutil
 import running_daemon
+import sampling
 import surroundings
 import talking_daemon
 
@@ -61,8 +60,7 @@ def main() -> None:
         "--cores", type=int, default=0, help="as which the daemon sizes itself; 0: this machine's"
     )
     parser.add_argument("--decoders", type=int, default=0, help="0: as the daemon decides")
-    parser.add_argument("--py-spy", help="path of py-spy, to sample functions that hold the interpreter")
-    parser.add_argument("--profile", type=Path, help="write the samples there")
+    sampling.options_of(parser)
     options = parser.parse_args()
     surroundings.report("daemon_cost", options, measured(options))
 
@@ -90,7 +88,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
             for file in files[:WARM]:
                 file.rename(daemon.inbox / file.name)
             daemon.wait_for(WARM)
-            with sampled(options, daemon.pid), Perf(daemon.pid, Path(made)) as perf:
+            with sampling.sampled(options, daemon.pid), Perf(daemon.pid, Path(made)) as perf:
                 before, synced = spent(daemon.pid), read(counters)
                 began = time.monotonic()
                 for file in files[WARM:]:
@@ -271,20 +269,6 @@ class Perf:
 
 def thread_of(name: str) -> str:
     return re.sub(r"[-_ ]?\d+$", "", name)
-
-
-@contextlib.contextmanager
-def sampled(options: argparse.Namespace, pid: int) -> Iterator[None]:
-    """Samples of py-spy of who holds the interpreter, if they are wanted."""
-    if not options.py_spy or not options.profile:
-        yield
-        return
-    command = [options.py_spy, "record", "-p", str(pid), "--gil", "--threads", "--rate", "200"]
-    spy = subprocess.Popen([*command, "--format", "raw", "-d", "100000", "-o", options.profile])
-    time.sleep(2.0)
-    yield
-    spy.send_signal(signal.SIGINT)
-    spy.wait()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ All recordings are written elsewhere on the same file system, synced, and moved 
 measured from the move until the last job is done with its sidecars on disk, including the quiet period. One recording
 is transcribed before, so that the decoders are started. `backlog` is the rate between the first and the last tenth of
 the recordings, while there is always a backlog; `seconds_after_the_move` says how recordings went on over time. The
-model matters: `random_model.py` writes one of the official size.
+model matters: `random_model.py` writes one of the official size. --py-spy PATH --profile FILE: who held the interpreter of
+the first engine.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import statistics
 import time
 from typing import Any
 
+import psutil
 import running_daemon
+import sampling
 import surroundings
 
 from dropscribe.bench import gauge
@@ -33,6 +36,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=300.0, help="length of each")
     parser.add_argument("--format", choices=["wav", "flac"], default="wav", help="16 kHz, mono, 16 bit")
+    sampling.options_of(parser)
     options = parser.parse_args()
     with running_daemon.Daemon(options) as daemon:
         staging = daemon.root / "staging"
@@ -49,11 +53,12 @@ def main() -> None:
         gpus = gauge.gpu_ids(devices, gauge.visible_devices())
         with gauge.Gauge(gpus) as watching:
             watching.watch(daemon.pid)
-            before = daemon.cpu_s()
-            began = time.monotonic()
-            staging.rename(daemon.inbox / "all")
-            daemon.wait_for(1 + options.recordings)
-            ended = time.monotonic()
+            with sampling.sampled(options, engine_of(daemon)):
+                before = daemon.cpu_s()
+                began = time.monotonic()
+                staging.rename(daemon.inbox / "all")
+                daemon.wait_for(1 + options.recordings)
+                ended = time.monotonic()
             usage = watching.finish(began, ended)
             course = course_of(daemon, began)
             first, last = tenths(daemon, options.recordings)
@@ -84,11 +89,18 @@ def main() -> None:
         "gpu_busy_percent": usage.gpu_percent,
         "seconds_after_the_move": course,
         "gpu_busy_percent_each_second": each_second,
+        "interpreter_of_an_engine_percent": sampling.percent_by_thread(options, ended - began),
         "backlog": {"rtfx": round(0.8 * audio_s / max(last - first, 1e-3), 1), "gpu_busy_percent": busy},
         "host_bytes": usage.host_bytes,
         "ready_s": round(daemon.ready_s, 3),
     }
     surroundings.report("end_to_end", options, figures)
+
+
+def engine_of(daemon: running_daemon.Daemon) -> int:
+    """Process ID of the first engine."""
+    children = psutil.Process(daemon.pid).children(recursive=True)
+    return next(child.pid for child in children if child.name() == "ds-engine")
 
 
 def course_of(daemon: running_daemon.Daemon, began: float) -> dict[str, dict[str, float]]:
