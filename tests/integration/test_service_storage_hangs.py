@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from dropscribe.config import Settings
 from dropscribe.errors import RecordingChangedError, RecordingGoneError
-from dropscribe.files import CHECK_PIECES, PIECE_BYTES, FileSignature, content_hash
+from dropscribe.files import CHECK_PIECES, PIECE_BYTES, FileSignature, content_hash, piece_memory
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.activity import HUNG_S, STUCK_S, Activities, Activity
@@ -309,6 +310,16 @@ def test_changes_of_a_file_are_noticed_while_it_is_hashed(tmp_path: Path, what: 
 
     with pytest.raises((RecordingGoneError, RecordingChangedError)):
         content_hash(path, tmp_path, meant, between)
+
+
+def test_files_that_share_memory_have_hashes_of_their_own(tmp_path: Path) -> None:
+    memory = piece_memory()
+    for number, size in enumerate((2 * PIECE_BYTES + 5, 0, 7, PIECE_BYTES, 3)):
+        path = tmp_path / f"{number}.wav"
+        content = bytes([number + 1]) * size
+        path.write_bytes(content)
+        expected = hashlib.sha256(content).hexdigest()
+        assert content_hash(path, tmp_path, signature(path), memory=memory) == expected
 
 
 def test_a_pipe_or_a_device_in_the_place_of_a_recording_is_not_waited_for(tmp_path: Path) -> None:
