@@ -19,14 +19,18 @@ def test_a_listing_that_is_read_anew_has_what_came_and_not_what_went(tmp_path: P
     assert cache.like(tmp_path, tmp_path, "talk.wav") == {"talk.wav", "TALK.mp3"}
 
 
-def test_a_planned_name_is_taken_until_it_is_known_not_to_be_there(tmp_path: Path) -> None:
+def test_a_planned_name_is_taken_until_it_is_written_or_given_up(tmp_path: Path) -> None:
     cache = DirectoryCache()
     (tmp_path / "talk.wav").touch()
     cache.like(tmp_path, tmp_path, "talk.wav")
-    cache.add(tmp_path, ["talk.txt"])
-    assert cache.like(tmp_path, tmp_path, "talk.wav") == {"talk.wav", "talk.txt"}
+    cache.add(tmp_path, ["talk.txt", "talk.srt"])
+    assert cache.like(tmp_path, tmp_path, "talk.wav") == {"talk.wav", "talk.txt", "talk.srt"}
     cache.clear()
-    assert cache.like(tmp_path, tmp_path, "talk.wav") == {"talk.wav"}
+    assert cache.like(tmp_path, tmp_path, "talk.wav") == {"talk.wav", "talk.txt", "talk.srt"}
+    (tmp_path / "talk.srt").touch()
+    cache.ended(tmp_path, ["talk.txt", "talk.srt"])
+    cache.clear()
+    assert cache.like(tmp_path, tmp_path, "talk.wav") == {"talk.wav", "talk.srt"}
 
 
 def test_names_that_differ_in_case_or_composition_are_alike(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dropscribe.errors import OutputTakenError
 from dropscribe.files import OWNER_ONLY
 from dropscribe.ledger.columns import segment_rows
 from dropscribe.service.activity import Activity
+from dropscribe.service.publishing import directory_cache, publisher
 from dropscribe.service.publishing.making import team as teams
 from dropscribe.service.publishing.making.child import NAME
 from dropscribe.service.publishing.making.file_maker import (
@@ -32,7 +33,7 @@ from dropscribe.service.publishing.making.file_maker import (
 )
 from dropscribe.service.publishing.making.makers import RESTART_S, Makers
 from dropscribe.service.publishing.making.team import SHARE, Child
-from dropscribe.service.publishing.output_plan import Ordered, Orders
+from dropscribe.service.publishing.output_plan import Ordered, Orders, OutputPlan
 from dropscribe.service.publishing.publisher import Publisher, Ready
 from dropscribe.settings import Profile
 from dropscribe.transcript.render import RENDERERS, Options, render_all
@@ -313,6 +314,40 @@ def _started(makers: Makers) -> None:
     for place in makers._places:
         assert place.child is not None
         wait_until(place.child.is_ready, "the process has started")
+
+
+def test_names_of_groups_beside_each_other_differ_before_they_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The JSON file of `talk.timing.wav` would have the name of the timing log of `talk.wav`."""
+    house = House(tmp_path, processes=2).make()
+    ask, plan = Child.ask, publisher.plan_outputs  # type: ignore[attr-defined]
+    writing, planned = threading.Event(), threading.Event()
+
+    def waiting(child: Child, step: str, argument: Any) -> None:
+        if step == "write" and not writing.is_set():
+            writing.set()
+            house.admit("talk.timing.wav", "的")
+            assert planned.wait(20.0), "no other group is planned"
+        ask(child, step, argument)
+
+    def planning(*given: Any, **named: Any) -> OutputPlan:
+        made = plan(*given, **named)
+        if writing.is_set():
+            planned.set()
+        return made
+
+    monkeypatch.setattr(Child, "ask", waiting)
+    monkeypatch.setattr(publisher, "plan_outputs", planning)
+    # Every plan reads the directory.
+    monkeypatch.setattr(directory_cache, "FRESH_S", -1.0)
+    monkeypatch.setattr(directory_cache, "FRESH_TIMES", 0.0)
+    monkeypatch.setattr(Makers, "start", _started)
+    house.admit("talk.wav", "不")
+    house.run(turns=10_000)
+    assert house.states() == {"done"}
+    assert house.rows("select distinct attempts from jobs") == [(1,)], "none is planned again"
+    assert len(house.visible()) == 2 * 5
 
 
 def test_a_lane_makes_progress_with_each_result_that_it_reads(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -47,10 +48,13 @@ class _Listing:
 
 
 class DirectoryCache:
-    """Cached listings by directory. Not thread-safe: the publisher plans names under a lock."""
+    """Cached listings by directory. Not thread-safe, but for `ended`: the publisher plans names under a lock."""
 
     def __init__(self) -> None:
         self._listings: dict[Path, _Listing] = {}
+        #: Names that are planned and may not be on the disk yet, by directory; guarded by `_lock`.
+        self._planned: dict[Path, set[str]] = {}
+        self._lock = threading.Lock()
 
     def like(self, root: Path, directory: Path, name: str) -> set[str]:
         """Names in `directory` with the same prefix as `name` up to its first dot, ignoring case.
@@ -63,18 +67,34 @@ class DirectoryCache:
             # One that has just expired makes the next one cheap.
             self._listings = {d: one for d, one in self._listings.items() if now <= one.until + KEPT_S}
             listing = self._listings.get(directory) or _Listing()
-            listing.renew(_read(root, directory))
+            # Before the disk is read: what ends in between is there.
+            planned = self._planned_in(directory)
+            listing.renew(_read(root, directory) | planned)
             took = time.monotonic() - now
             listing.until = now + took + max(FRESH_S, took * FRESH_TIMES)
             self._listings[directory] = listing
         return listing.index.get(_prefix(name), set())
 
-    def add(self, directory: Path, names: Iterable[str]) -> None:
-        """Add planned names to the cached listing of their directory."""
+    def add(self, directory: Path, names: Collection[str]) -> None:
+        """Add planned names to the cached listing of their directory, until `ended` also to each new one."""
         listing = self._listings.get(directory)
         if listing is not None:
             for name in names:
                 listing.add(name)
+        with self._lock:
+            self._planned.setdefault(directory, set()).update(names)
+
+    def ended(self, directory: Path, names: Iterable[str]) -> None:
+        """Note that planned names are on the disk, or will not be. May be called on any thread."""
+        with self._lock:
+            planned = self._planned.get(directory, set())
+            planned.difference_update(names)
+            if not planned:
+                self._planned.pop(directory, None)
+
+    def _planned_in(self, directory: Path) -> set[str]:
+        with self._lock:
+            return set(self._planned.get(directory, ()))
 
     def clear(self) -> None:
         """Read all listings anew, because an added name was not written or another program took it."""

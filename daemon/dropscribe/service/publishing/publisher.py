@@ -258,11 +258,17 @@ class Publisher:
         with self._makers.team(len(batch), here, lane.watch, lane.activity.working) as team:
             plans = self._planned(self._rendered(batch, lane, team), lane)
             of_jobs = {r.claim.job_id: r for r in batch}
-            written = self._write([(d, d.files) for d in plans], lane, team, of_jobs)
-            made = {d.claim.job_id: (d, with_stage(d.timings, "publishing", w.seconds)) for d, w in written}
-            logs_written = self._write(
-                [(d, {TIMING: w.log}) for d, w in written if w.log is not None], lane, team, of_jobs
-            )
+            try:
+                written = self._write([(d, d.files) for d in plans], lane, team, of_jobs)
+                made = {
+                    d.claim.job_id: (d, with_stage(d.timings, "publishing", w.seconds)) for d, w in written
+                }
+                logs_written = self._write(
+                    [(d, {TIMING: w.log}) for d, w in written if w.log is not None], lane, team, of_jobs
+                )
+            finally:
+                for d in plans:
+                    lane.place.index.ended(d.directory, d.names.values())
         whole = {d.claim.job_id for d, _ in logs_written} | {
             job_id for job_id, (d, _) in made.items() if TIMING not in d.names
         }
