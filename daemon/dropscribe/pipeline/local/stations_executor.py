@@ -292,9 +292,7 @@ class StationsExecutor:
                 raise
             place.failed_starts, place.error = place.failed_starts + 1, e
             place.due = now + (REST_S if place.rests else AGAIN_S)
-            logs.problem(
-                self._log, logs.Action.ENGINE, f"station {place.plan.name}: {e}; the other devices go on"
-            )
+            logs.problem(self._log, logs.Action.ENGINE, f"station {place.plan.name}: {e}{self._others()}")
         else:
             place.due, place.facts = None, None
 
@@ -334,11 +332,14 @@ class StationsExecutor:
         place.due = now + (REST_S if rests else 0.0)
         self._restarts += Restarts(1, 0, reason)
         then = f"it is tried again in {REST_S:.0f} s" if rests else "another one takes its place"
-        logs.problem(self._log, logs.Action.ENGINE, f"station {reason}; {then}, the other devices go on")
+        logs.problem(self._log, logs.Action.ENGINE, f"station {reason}; {then}{self._others()}")
         lost = station.lost()
         for work in lost:
             self._placement.ended(work.ticket)
         self._outcomes += self._losses.lost(lost, station.name, station.report.reason)
+
+    def _others(self) -> str:
+        return "; the other devices go on" if len(self._places) > 1 else ""
 
     def _waits(self, ticket: int) -> bool:
         return bool(self._waiting) and any(w.ticket == ticket for w in self._waiting)
