@@ -49,6 +49,9 @@ class Device:
         self.under_way.append(sum(s.audio_s for s in segments))
         return segments
 
+    def ready(self, handle: Any) -> bool:
+        raise NotImplementedError
+
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
         self.under_way.pop()
         return NullRecogniser()(handle)
