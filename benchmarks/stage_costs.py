@@ -104,6 +104,9 @@ class Talk:
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
         return self._pipeline.begin(segments)
 
+    def ready(self, handle: Any) -> bool:
+        return self._pipeline.ready(handle)
+
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
         return self._said(self._pipeline.finish(handle))
 

@@ -19,7 +19,7 @@ from dropscribe.engine.models.null import NullVadModel
 from dropscribe.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
 from dropscribe.engine.wire import Report
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
-from tests.support.engines import ON_GPU, Script, segment
+from tests.support.engines import ON_GPU, Script, segment, turn_until_done
 from tests.support.faulty_engine import Plan, faulty
 
 pytestmark = [
@@ -71,8 +71,7 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
             NullVadModel(), recogniser, batcher, read=lambda _: said, send=reports.append, clock=lambda: 0.0
         )
         inbox.messages.extend(PcmBlock(i, i, MINUTE, final=True) for i in range(segments))
-        for _ in range(4 * segments):
-            loop.turn(inbox)
+        turn_until_done(loop, inbox, range(segments))
         events = [e for report in reports for e in report.events]
         assert [e for e in events if isinstance(e, StreamFailed)] == []
         assert sorted(e.stream for e in events if isinstance(e, StreamDone)) == list(range(segments))
@@ -80,8 +79,7 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
         remembered = batcher._budget_s
         assert remembered <= segments * 30.0, "it did not fit at first"
         inbox.messages.extend(PcmBlock(1000 + i, i, MINUTE, final=True) for i in range(segments))
-        for _ in range(4 * segments):
-            loop.turn(inbox)
+        turn_until_done(loop, inbox, range(1000, 1000 + segments))
         again = [e for r in reports for e in r.events if isinstance(e, SegmentDone) and e.stream >= 1000]
         assert len(again) == segments
         assert max(e.batch_padded_s for e in again) <= remembered

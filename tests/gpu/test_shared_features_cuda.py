@@ -13,9 +13,9 @@ from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.models import store
-from dropscribe.engine.protocol import PcmBlock, SegmentDone, StreamDone
+from dropscribe.engine.protocol import PcmBlock, SegmentDone
 from dropscribe.engine.wire import Report
-from tests.support.engines import ON_GPU, Script
+from tests.support.engines import ON_GPU, Script, turn_until_done
 from tests.support.vad_recordings import recordings
 
 pytestmark = ON_GPU
@@ -36,6 +36,9 @@ class FromSamples:
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
         assert all(s.log_mel is not None and s.log_mel[0].source.is_cuda for s in segments)
         return self._pipeline.begin([s._replace(log_mel=None) for s in segments])
+
+    def ready(self, handle: Any) -> bool:
+        return bool(self._pipeline.ready(handle))
 
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
         said: Sequence[Hypothesis] = self._pipeline.finish(handle)
@@ -61,10 +64,7 @@ def recognised(detector: Any, pipeline: Any) -> dict[tuple[int, int], str]:
                 count = min(BLOCK, len(pcm) - at)
                 inbox.messages.append(PcmBlock(i, at, count, final=at + count == len(pcm)))
         loop.turn(inbox)
-    for _ in range(1_000):
-        loop.turn(inbox)
-        if sum(isinstance(e, StreamDone) for r in reports for e in r.events) == len(pcms):
-            break
+    turn_until_done(loop, inbox, range(len(pcms)))
     done = [e for r in reports for e in r.events if isinstance(e, SegmentDone)]
     return {(e.stream, e.index): e.text for e in done}
 

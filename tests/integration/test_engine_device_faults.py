@@ -22,7 +22,7 @@ from dropscribe.engine.models.null import NullVadModel
 from dropscribe.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
 from dropscribe.engine.wire import Report
 from dropscribe.errors import DeviceFailedError, OutOfDeviceMemoryError
-from tests.support.engines import FUNASR_WARNS, Script, on_cpu, sample, segment
+from tests.support.engines import FUNASR_WARNS, Script, on_cpu, sample, segment, turn_until_done
 
 if TYPE_CHECKING:
     from dropscribe.engine.layers.fbank import Sound
@@ -187,9 +187,7 @@ def test_a_batch_that_stops_fitting_half_way_is_halved_without_affecting_others(
         NullVadModel(), recogniser, batcher, read=lambda _: said, send=reports.append, clock=lambda: 0.0
     )
     script = Script(*(PcmBlock(i, i, 16_000, final=True) for i in range(12)))
-    loop.turn(script)
-    while any(loop.handles(stream) for stream in range(12)):
-        loop.turn(script)
+    turn_until_done(loop, script, range(12))
     events = [e for r in reports for e in r.events]
     assert tight.refused
     assert tight.alive == 0, "what a failed step had taken leaves no room for others"

@@ -18,6 +18,7 @@ from dropscribe.engine import registry
 from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, Recogniser, SpeechSegment
 from dropscribe.engine.core.model_cache import ModelCache
 from dropscribe.engine.core.routing import Router
+from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.core.streams import NOTHING
 from dropscribe.engine.models import store
 from dropscribe.engine.process import ProcessEngine
@@ -64,6 +65,17 @@ class Script:
         messages = list(self.messages)
         self.messages.clear()
         return messages
+
+
+def turn_until_done(
+    loop: Scheduler, script: Script, streams: Sequence[int], longest_s: float = 300.0
+) -> None:
+    """Turn a scheduler until it has reported the ends of all these streams, which the device needs time for."""
+    until = time.monotonic() + longest_s
+    loop.turn(script)
+    while any(loop.handles(stream) for stream in streams):
+        assert time.monotonic() < until, "not done in time"
+        loop.turn(script)
 
 
 def segment(
