@@ -23,6 +23,7 @@ from dropscribe.engine.core.interfaces import (
 )
 from dropscribe.engine.models import store
 from dropscribe.engine.models.null import NullRecogniser, NullVadModel
+from tests.support.daemon_process import wait_until
 from tests.support.engines import FUNASR_WARNS, on_cpu, sample, segment
 from tests.support.stages import Ahead, Deep, FailsOn, Fragile, Listening
 
@@ -96,6 +97,7 @@ def test_batches_under_way_finish_in_order_with_the_results_of_single_batches(re
     batches = [[s] for s in speech()][: pipeline.depth]
     handles = [pipeline.begin(batch) for batch in batches]
     for batch, handle in zip(batches, handles, strict=True):
+        wait_until(lambda handle=handle: pipeline.ready(handle), "a batch that is asked for gets ready")  # type: ignore[misc]
         assert by_segment(pipeline.finish(handle)).keys() == {(s.stream, s.index) for s in batch}
 
 
@@ -152,4 +154,5 @@ def test_vad_passes_under_way_finish_in_order(detector: VadModel) -> None:
     vads = [detector.open() for _ in range(2)]
     handles = [runner.begin([VadChunk(vad, (pcm,), final=True)]) for vad in vads]
     alone = spans(regions(detector, pcm, len(pcm)))
+    wait_until(lambda: runner.ready(handles[0]), "a pass gets ready")
     assert [spans(found) for handle in handles for found in runner.finish(handle)] == [alone, alone]
