@@ -13,36 +13,48 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+#: Longest wait for a turn, seconds. A turn lasts milliseconds, but for one that compiles kernels of a new model or waits for
+#: room in the device's queue of launches, meanwhile without the interpreter.
+LONGEST_S = 0.05
+
 
 class Turns:
     """A lock whose owners get it in the order in which they asked. A context manager; not reentrant.
 
-    Held for milliseconds, never while waiting for the device or for another thread.
+    Who has waited for `longest_s` goes on without it: turns save time, and nothing else depends on them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float = LONGEST_S) -> None:
+        self._longest_s = longest_s
         self._guard = threading.Lock()
-        self._taken = False
-        #: A locked lock for each thread that waits, in order.
-        self._waiting: deque[threading.Lock] = deque()
+        self._owner: int | None = None  #: a thread
+        #: Threads that wait, in order, each with a locked lock.
+        self._waiting: deque[tuple[int, threading.Lock]] = deque()
 
     def __enter__(self) -> None:
+        me = threading.get_ident()
         with self._guard:
-            if not self._taken:
-                self._taken = True
+            if self._owner is None:
+                self._owner = me
                 return
-            mine = threading.Lock()
-            mine.acquire()
-            self._waiting.append(mine)
-        # Released by the owner before, which hands its turn on.
-        mine.acquire()
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append((me, gate))
+        if gate.acquire(timeout=self._longest_s):
+            return
+        with self._guard:
+            # Unless the turn has come in this moment.
+            if self._owner != me:
+                self._waiting.remove((me, gate))
 
     def __exit__(self, *_: object) -> None:
         with self._guard:
+            if self._owner != threading.get_ident():
+                return
+            self._owner = None
             if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._taken = False
+                self._owner, gate = self._waiting.popleft()
+                gate.release()
 
 
 #: Of this process, which has one interpreter.
