@@ -145,6 +145,37 @@ def test_a_batch_starts_when_a_whole_budget_of_audio_is_queued() -> None:
     assert [s.stream for s in batch.segments] == [1]
 
 
+@given(SEGMENTS, BUDGETS, st.data())
+def test_what_was_asked_before_changes_no_answer(
+    segments: list[Seg], budget_s: float, data: st.DataObject
+) -> None:
+    """As segments come, streams are dropped and the budget is lowered, a batch starts when it would in a new batcher."""
+    batcher, waiting = filled([], budget_s), list[Seg]()
+    for segment in segments:
+        step = data.draw(st.sampled_from(["add", "add", "drop", "limit"]))
+        if step == "add":
+            batcher.add(segment, now=0.0)
+            waiting.append(segment)
+        elif step == "drop":
+            batcher.drop(segment.stream)
+            waiting = [one for one in waiting if one.stream != segment.stream]
+        else:
+            budget_s *= data.draw(st.floats(0.3, 1.0))
+            batcher.limit(budget_s)
+        wanted, found = filled(waiting, budget_s).next(0.0), batcher.next(0.0)
+        assert (found and found.segments) == (wanted and wanted.segments)
+        waiting = [one for one in waiting if found is None or one not in found.segments]
+
+
+def test_a_batch_that_is_full_once_an_older_segment_is_dropped_starts_at_once() -> None:
+    batcher = filled([Seg(1, 1.0), Seg(2, 60.0)], budget_s=100.0)
+    assert batcher.next(0.0) is None, "the long one has no room beside the oldest"
+    batcher.drop(1)
+    batch = batcher.next(0.0)
+    assert batch is not None
+    assert [one.audio_s for one in batch.segments] == [60.0]
+
+
 def test_a_lone_short_segment_starts_at_once_on_flush() -> None:
     batcher: Batcher[Seg] = Batcher(600.0, max_wait_s=100.0)
     batcher.add(Seg(1, 0.5), now=0.0)

@@ -30,9 +30,9 @@ from dropscribe.transcript.roles import NULL
 SHAPES_KEPT = 128
 #: Allocated objects between two runs of the garbage collector.
 GARBAGE = 100_000
-#: Longest time for which a thread keeps the GIL while others wait, seconds. Every kernel launch releases it, so the launching
-#: thread waits that long for threads that make texts and messages: but what they have to do is done sooner if they are not
-#: interrupted each time, and batches under way keep the GPU busy meanwhile. 2 ms gave 7 % more than 0.1 ms on an H200.
+#: Longest time for which a thread keeps the GIL while others wait, seconds. Threads that take turns do not compete for it
+#: (`dropscribe.engine.core.turns`); of the others each does sooner what it has to do if it is not interrupted all the time. 2 ms
+#: gave 7 % more than 0.1 ms on an H200, before there were turns.
 SWITCH_S = 0.002
 #: Longest time for sending the last messages, seconds.
 LAST_WORDS_S = 5.0

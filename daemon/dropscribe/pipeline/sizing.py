@@ -18,7 +18,7 @@ MOST_DECODERS = 32
 MOST_HASHERS = 16
 #: Most publishing threads: more would mostly wait for the GIL.
 MOST_LANES = 4
-#: Most publishing processes. A GPU's recordings take three of them, whose work is mostly done for the disk.
+#: Most publishing processes. The recordings of one fast GPU keep three busy.
 MOST_PUBLISHERS = 16
 #: Fewest cores with publishing processes: with fewer, decoding needs them all, and a process takes some 40 MB.
 CORES_TO_PUBLISH = 8

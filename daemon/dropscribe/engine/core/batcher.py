@@ -117,7 +117,6 @@ class Batcher(Generic[T]):
         if not (full or due):
             self._not_full_at = self._arrivals
             return None
-        self._not_full_at = -1
         del self._by_length[first : last + 1]
         self._leave(taken)
         return Batch(next(self._numbers), tuple(w.segment for w in taken))
@@ -132,13 +131,13 @@ class Batcher(Generic[T]):
         dropped = [w for w in self._by_age.values() if w.segment.stream == stream]
         self._leave(dropped)
         self._by_length = [w for w in self._by_length if w.segment.stream != stream]
-        self._not_full_at = -1
         return [w.segment for w in dropped]
 
     def _due(self, oldest: _Waiting[T], *, throughput_mode: bool) -> float:
         return oldest.since + self._max_wait_s * (THROUGHPUT_WAIT_TIMES if throughput_mode else 1)
 
     def _leave(self, gone: Iterable[_Waiting[T]]) -> None:
+        self._not_full_at = -1
         for waiting in gone:
             del self._by_age[waiting.order]
             self._queued_s -= waiting.audio_s

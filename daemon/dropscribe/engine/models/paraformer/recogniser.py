@@ -184,8 +184,9 @@ class PipelinedParaformer(ParaformerRecogniser):
         """Launch the decoder for all batches whose tokens the device has counted."""
         while self._encoded_only:
             encoded = self._encoded_only[0].encoded
+            assert encoded is not None
             with device_faults():
-                if encoded is None or not self._packed.ready(encoded):
+                if not self._packed.ready(encoded):
                     return
             self._decode(self._encoded_only.popleft())
 
