@@ -53,7 +53,7 @@ def main() -> None:
         gpus = gauge.gpu_ids(devices, gauge.visible_devices())
         with gauge.Gauge(gpus) as watching:
             watching.watch(daemon.pid)
-            with sampling.sampled(options, engine_of(daemon)):
+            with sampling.sampled(options, engine_of(daemon)), daemon.cores_each_second() as cores:
                 before = daemon.cpu_s()
                 began = time.monotonic()
                 staging.rename(daemon.inbox / "all")
@@ -89,6 +89,7 @@ def main() -> None:
         "gpu_busy_percent": usage.gpu_percent,
         "seconds_after_the_move": course,
         "gpu_busy_percent_each_second": each_second,
+        "cores_each_second": cores,
         "interpreter_of_an_engine_percent": sampling.percent_by_thread(options, ended - began),
         "backlog": {"rtfx": round(0.8 * audio_s / max(last - first, 1e-3), 1), "gpu_busy_percent": busy},
         "host_bytes": usage.host_bytes,

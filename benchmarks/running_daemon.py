@@ -10,11 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +30,8 @@ from dropscribe.engine.models.store import SAMPLE
 RATE = 16_000
 #: Polling interval for database and folder, seconds: the resolution of measurements.
 LOOK_S = 0.02
+#: Behind the name of a process: its main thread alone.
+MAIN_THREAD = " main thread"
 
 
 def options_of(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +158,7 @@ class Daemon:
             try:
                 name, fields = status.read_text().split("(", 1)[1].rsplit(")", 1)
                 main = status.parent / "task" / status.parent.name / "stat"
-                threads = {"": fields.split(), " main thread": main.read_text().rsplit(")", 1)[1].split()}
+                threads = {"": fields.split(), MAIN_THREAD: main.read_text().rsplit(")", 1)[1].split()}
             except (OSError, IndexError):
                 continue  # it has just ended
             if int(status.parent.name) == self.pid:
@@ -168,6 +171,32 @@ class Daemon:
                     spent.get(name + which, 0.0) + ticks / os.sysconf("SC_CLK_TCK"), 2
                 )
         return spent
+
+    @contextmanager
+    def cores_each_second(self) -> Iterator[dict[str, list[float]]]:
+        """Cores that each kind of process used, second by second, while the block runs; complete at its end."""
+        found: dict[str, list[float]] = {}
+        over = threading.Event()
+
+        def look() -> None:
+            before, then, seconds = self.cpu_s(), time.monotonic(), 0
+            while not over.wait(1.0):
+                spent, now = self.cpu_s(), time.monotonic()
+                for name, total in spent.items():
+                    if not name.endswith(MAIN_THREAD):
+                        used = (total - before.get(name, 0.0)) / (now - then)
+                        found.setdefault(name, [0.0] * seconds).append(round(used, 2))
+                before, then, seconds = spent, now, seconds + 1
+                for used_by in found.values():
+                    used_by.extend([0.0] * (seconds - len(used_by)))
+
+        looking = threading.Thread(target=look, name="cores")
+        looking.start()
+        try:
+            yield found
+        finally:
+            over.set()
+            looking.join()
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as db:

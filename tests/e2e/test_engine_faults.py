@@ -120,8 +120,12 @@ def test_a_device_that_always_fails_is_not_counted_against_recordings(tmp_path: 
         assert jobs(daemon) == [("done", 1)] * 2
 
 
-def test_an_engine_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
-    daemon, faults = faulty(tmp_path, Plan("hang", times=1, hung_s=6.0), extra=EACH)
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param("", id="of the daemon"), pytest.param('station_processes = "always"', id="of a station")],
+)
+def test_an_engine_that_hangs_is_ended_and_replaced(engine: str, tmp_path: Path) -> None:
+    daemon, faults = faulty(tmp_path, Plan("hang", times=1, hung_s=6.0), extra=EACH, engine=engine)
     with daemon:
         hung = daemon.child("ds-engine")
         for path in drop(daemon, 4):

@@ -56,14 +56,27 @@ def test_every_declared_dependency_is_among_them() -> None:
     assert declared - {"torch"} <= required()
 
 
+#: As a model of punctuation with a dictionary of its own does it, for example the official ct-punc.
+CUT = """
+from pathlib import Path
+from dropscribe.engine.models.punctuation.dictionary import Dictionary
+print(Dictionary(Path("dictionary.txt")).cut("机器学习的会议"))
+"""
+
+
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        pytest.param(["transcribe", "--format", "srt", str(SAMPLE)], "会议", id="transcribe"),
+        pytest.param(
+            ["-m", "dropscribe", "transcribe", "--format", "srt", str(SAMPLE)], "会议", id="transcribe"
+        ),
         # The host refuses the connection, which only the client of the hub finds out.
         pytest.param(
-            ["transcribe", "--model", "paraformer-zh", str(SAMPLE)], "cannot be fetched", id="fetch"
+            ["-m", "dropscribe", "transcribe", "--model", "paraformer-zh", str(SAMPLE)],
+            "cannot be fetched",
+            id="fetch",
         ),
+        pytest.param(["-c", CUT], "['机器学习', '的', '会议']", id="punctuation"),
     ],
 )
 def test_nothing_else_is_imported(arguments: list[str], shown: str, tmp_path: Path) -> None:
@@ -79,6 +92,7 @@ def test_nothing_else_is_imported(arguments: list[str], shown: str, tmp_path: Pa
         f'[[folder]]\npath = "{tmp_path}"\n',
         encoding="utf-8",
     )
+    (tmp_path / "dictionary.txt").write_text("机器学习\n", encoding="utf-8")
     environment = os.environ | {
         "ALLOWED": json.dumps(sorted({*allowed, "dropscribe", "__main__", "__mp_main__", "sitecustomize"})),
         "PYTHONPATH": str(tmp_path),
@@ -87,7 +101,7 @@ def test_nothing_else_is_imported(arguments: list[str], shown: str, tmp_path: Pa
         "MODELSCOPE_ENDPOINT": "http://127.0.0.1:9",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "dropscribe", *arguments],
+        [sys.executable, *arguments],
         cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False, timeout=300,
     )  # fmt: skip
     assert "No module named" not in done.stderr + done.stdout

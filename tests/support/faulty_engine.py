@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from dropscribe.engine import registry
 from dropscribe.engine.core.interfaces import Recogniser, SpeechSegment, VadModel
+from dropscribe.pipeline.local import engine_supervisor
 from tests.support.daemon_process import DaemonProcess
 
 FOLDER = "DROPSCRIBE_FAULTS"
@@ -209,18 +210,17 @@ def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Fault
 
 
 def main(faults: Faults) -> None:
-    """Run the daemon with the time limits of the plan."""
+    """Run the daemon with the waiting time of the plan."""
     from dropscribe.cli import app  # noqa: PLC0415
-    from dropscribe.pipeline.local import engine_supervisor  # noqa: PLC0415
     from dropscribe.service.jobs import retry_policy  # noqa: PLC0415
 
-    plan = faults.plan
-    engine_supervisor.HUNG_S = plan.hung_s or engine_supervisor.HUNG_S
-    retry_policy.BLAMELESS_WAIT_S = plan.blameless_wait_s or retry_policy.BLAMELESS_WAIT_S
+    retry_policy.BLAMELESS_WAIT_S = faults.plan.blameless_wait_s or retry_policy.BLAMELESS_WAIT_S
     app.main()
 
 
 if os.environ.get(FOLDER):
     break_the_engine(Faults(Path(os.environ[FOLDER])))
+    # In the daemon or in a station process: whichever owns the engine.
+    engine_supervisor.HUNG_S = Faults(Path(os.environ[FOLDER])).plan.hung_s or engine_supervisor.HUNG_S
 if __name__ == "__main__":
     main(Faults(Path(os.environ[FOLDER])))
