@@ -22,7 +22,6 @@ import statistics
 import time
 from typing import Any
 
-import psutil
 import running_daemon
 import sampling
 import surroundings
@@ -53,7 +52,7 @@ def main() -> None:
         gpus = gauge.gpu_ids(devices, gauge.visible_devices())
         with gauge.Gauge(gpus) as watching:
             watching.watch(daemon.pid)
-            with sampling.sampled(options, engine_of(daemon)), daemon.cores_each_second() as cores:
+            with sampling.sampled(options, daemon.engine_pid()), daemon.cores_each_second() as cores:
                 before = daemon.cpu_s()
                 began = time.monotonic()
                 staging.rename(daemon.inbox / "all")
@@ -61,7 +60,7 @@ def main() -> None:
                 ended = time.monotonic()
             usage = watching.finish(began, ended)
             course = course_of(daemon, began)
-            first, last = tenths(daemon, options.recordings)
+            first, last = daemon.tenths(options.recordings)
             busy = watching.finish(first, last).gpu_percent
             each_second = [
                 watching.finish(began + second, began + second + 1).gpu_percent
@@ -98,12 +97,6 @@ def main() -> None:
     surroundings.report("end_to_end", options, figures)
 
 
-def engine_of(daemon: running_daemon.Daemon) -> int:
-    """Process ID of the first engine."""
-    children = psutil.Process(daemon.pid).children(recursive=True)
-    return next(child.pid for child in children if child.name() == "ds-engine")
-
-
 def course_of(daemon: running_daemon.Daemon, began: float) -> dict[str, dict[str, float]]:
     """When the first, a tenth, half, nine tenths and the last recordings were admitted, claimed and done, seconds."""
     moved = began + time.time() - time.monotonic()
@@ -122,16 +115,6 @@ def course_of(daemon: running_daemon.Daemon, began: float) -> dict[str, dict[str
             )
         }
     return course
-
-
-def tenths(daemon: running_daemon.Daemon, recordings: int) -> tuple[float, float]:
-    """Times at which one tenth and nine tenths of the recordings were done, monotonic seconds."""
-    ends = [
-        at for (at,) in daemon.rows("select finished_at from jobs where state = 'done' order by finished_at")
-    ]
-    ahead = time.time() - time.monotonic()
-    # The very first is the one that went before.
-    return ends[1 + recordings // 10 - 1] - ahead, ends[1 + recordings - recordings // 10 - 1] - ahead
 
 
 if __name__ == "__main__":

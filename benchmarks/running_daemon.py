@@ -198,6 +198,20 @@ class Daemon:
             over.set()
             looking.join()
 
+    def engine_pid(self) -> int:
+        """Process ID of the first engine."""
+        children = psutil.Process(self.pid).children(recursive=True)
+        return next(child.pid for child in children if child.name() == "ds-engine")
+
+    def tenths(self, recordings: int) -> tuple[float, float]:
+        """When one tenth and nine tenths of the recordings were done, monotonic seconds; one more went before them."""
+        ends = [
+            at
+            for (at,) in self.rows("select finished_at from jobs where state = 'done' order by finished_at")
+        ]
+        ahead = time.time() - time.monotonic()
+        return ends[1 + recordings // 10 - 1] - ahead, ends[1 + recordings - recordings // 10 - 1] - ahead
+
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as db:
             return db.execute(sql, values).fetchall()

@@ -22,7 +22,7 @@ def test_fp16_sets_the_same_marks(sizes: tuple[int, int, int, int] | None, tmp_p
 
     if not torch.cuda.is_available():
         pytest.skip("needs CUDA")
-    from dropscribe.engine.models.punctuation import packed_network
+    from dropscribe.engine.models.punctuation import pass_sizes
     from dropscribe.engine.models.punctuation.model import PunctuationModel
 
     config = read_model_config(MINI if sizes is None else random_model(tmp_path / "model", sizes))
@@ -40,7 +40,7 @@ def test_fp16_sets_the_same_marks(sizes: tuple[int, int, int, int] | None, tmp_p
     half.warm_up()
     half.record()
     assert half._packed is not None
-    assert [one.words for one in half._packed._recorded] == list(packed_network.RECORDED)
+    assert [one.words for one in half._packed._recorded] == list(pass_sizes.SIZES)
     for chosen in (
         windows,
         windows[:3],

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dropscribe.engine.core.interfaces import Frames, LogMelFrames, SpeechSegment
+from dropscribe.engine.layers.memory import usable_bytes
 from dropscribe.engine.layers.transfer import Upload, on_device
 
 #: Frame length and frame shift, samples at 16 kHz.
@@ -31,7 +32,7 @@ LOWEST_HZ = 20.0
 HIGHEST_HZ = 8000.0
 SAMPLE_RATE_HZ = 16_000
 PRE_EMPHASIS = 0.97
-#: Frames per FFT call on a GPU: limits the memory of the spectrum to some 270 MB.
+#: Most frames per FFT call on a GPU: limits the memory of the spectra to some 340 MB.
 CHUNK_FRAMES = 65_536
 #: Frames per FFT call on a CPU: fits its caches; the allocator does not return memory.
 CPU_CHUNK_FRAMES = 4_096
@@ -44,6 +45,11 @@ MANY_FRAMES = 4_096
 def frames_of(samples: int) -> int:
     """Number of complete frames in `samples` samples."""
     return 0 if samples < FRAME_SAMPLES else 1 + (samples - FRAME_SAMPLES) // SHIFT_SAMPLES
+
+
+def chunk_frames(memory_bytes: int) -> int:
+    """Frames per FFT call on a GPU with `memory_bytes` for this process: two per MiB, about 1 % of the memory."""
+    return min(CHUNK_FRAMES, max(MANY_FRAMES, (memory_bytes >> 19) // MANY_FRAMES * MANY_FRAMES))
 
 
 def mel_banks(device: torch.device) -> Tensor:
@@ -71,6 +77,8 @@ class LogMel:
         self._window = hamming.to(device=device, dtype=torch.float32)
         self._mel = mel_banks(device)
         self._floor = torch.finfo(torch.float32).eps
+        on_cpu = device.type == "cpu"
+        self._chunk = CPU_CHUNK_FRAMES if on_cpu else chunk_frames(usable_bytes(device))
 
     def __call__(self, pcm: Tensor, starts: Tensor) -> Tensor:
         """Frames that begin at the sample positions `starts` of `pcm`.
@@ -83,11 +91,10 @@ class LogMel:
             # cuFFT makes a plan for every distinct number of frames, so the number is padded; extra frames are cut off.
             starts = F.pad(starts, (0, -count % (CUDA_FRAMES if count < 2 * MANY_FRAMES else MANY_FRAMES)))
         out = torch.empty(starts.numel(), MEL_BINS, device=pcm.device)
-        chunk = CHUNK_FRAMES if pcm.is_cuda else CPU_CHUNK_FRAMES
-        for first in range(0, starts.numel(), chunk):
-            part = starts[first : first + chunk]
+        for first in range(0, starts.numel(), self._chunk):
+            part = starts[first : first + self._chunk]
             power = self._power_by_kernels(pcm, part) if pcm.is_cuda else self._power(pcm, part)
-            out[first : first + chunk] = (power @ self._mel).clamp_(min=self._floor).log_()
+            out[first : first + self._chunk] = (power @ self._mel).clamp_(min=self._floor).log_()
         return out[:count]
 
     def _power(self, pcm: Tensor, starts: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from dropscribe.engine.core.interfaces import Frames
 from dropscribe.engine.core.turns import launching
 from dropscribe.engine.layers.fbank import LogMel
+from dropscribe.engine.layers.memory import usable_bytes
 from dropscribe.engine.layers.transfer import Upload, to_host
 from dropscribe.engine.vad.layout import SHIFT_SAMPLES, Plan, Splice, Step, cuda_rows, groups, plan
 from dropscribe.engine.vad.network import FsmnNetwork
@@ -170,6 +171,4 @@ def _rows_on(device: torch.device) -> int:
     """Row limit of a forward pass."""
     if device.type != "cuda":
         return CPU_ROWS
-    # Only this process's share of the memory, if it has one.
-    memory = torch.cuda.get_device_properties(device).total_memory
-    return cuda_rows(int(memory * torch.cuda.get_per_process_memory_fraction(device)))
+    return cuda_rows(usable_bytes(device))

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dropscribe.engine.layers.memory import usable_bytes
 from dropscribe.engine.models.loading import cannot_build, device_faults
 from dropscribe.engine.models.model_config import ModelConfig
 from dropscribe.engine.models.punctuation.config import read_config
 from dropscribe.engine.models.punctuation.network import Ids, Network, PaddedNetwork, Parameters
+from dropscribe.engine.models.punctuation.pass_sizes import SIZES, most_words
 from dropscribe.engine.models.punctuation.words import (
     CharacterSplitter,
     DictionarySplitter,
@@ -26,8 +28,6 @@ from dropscribe.errors import OutOfDeviceMemoryError
 if TYPE_CHECKING:
     from dropscribe.engine.models.punctuation.packed_network import PackedNetwork
 
-#: Words of the windows that the device reads in one pass; halved for good when they do not fit its memory.
-CUDA_WORDS = 1 << 16
 #: Windows at warm-up, words: from the shortest to an unusually long one, four of each.
 _WARM_WORDS = (1, 20, 60, 250) * 4
 #: The same on a CPU, where each new shape costs little.
@@ -57,8 +57,9 @@ class PunctuationModel:
             from dropscribe.engine.models.punctuation.dictionary import Dictionary  # noqa: PLC0415 - large
 
             self.splitter = DictionarySplitter(vocabulary, Dictionary(found.dictionary))
-        self._most_words = CUDA_WORDS
         self._on_cpu = device.type == "cpu"
+        #: Words of the windows that the device reads in one pass; halved for good when they do not fit its memory.
+        self._most_words = SIZES[-1] if self._on_cpu else most_words(usable_bytes(device), found.width)
         self._network: Network
         self._packed: PackedNetwork | None = None
         if half:
@@ -104,4 +105,4 @@ class PunctuationModel:
         """Record the launches of common passes on CUDA, after `warm_up`: optional. Raises RuntimeError if that fails."""
         if self._packed is not None:
             with torch.inference_mode():
-                self._packed.record()
+                self._packed.record(self._most_words)

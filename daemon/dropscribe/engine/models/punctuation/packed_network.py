@@ -19,9 +19,8 @@ from dropscribe.engine.layers.packed import HALF, PackedLayers, Rows, aligned, p
 from dropscribe.engine.layers.transfer import to_host
 from dropscribe.engine.models.punctuation import steps
 from dropscribe.engine.models.punctuation.network import Ids, Parameters
+from dropscribe.engine.models.punctuation.pass_sizes import SIZES
 
-#: Words of the recorded passes; one of fewer words is filled up to the next of them, by a third at most.
-RECORDED = (1024, 1536, 2048, 3072, 4096, 6144, 8192, 12_288, 16_384, 24_576, 32_768, 49_152, 65_536)
 #: Words of a recorded pass for each window.
 WORDS_A_WINDOW = 16
 #: Longest window of a recorded pass, words: that of any text, also of one without sentence ends.
@@ -106,12 +105,13 @@ class PackedNetwork:
         done.synchronize()
         return found.numpy().tobytes()
 
-    def record(self) -> None:
-        """Record passes of the sizes in `RECORDED`. Raises the errors of torch."""
+    def record(self, most_words: int) -> None:
+        """Record passes of the sizes in `pass_sizes`, up to `most_words`. Raises the errors of torch."""
+        sizes = [words for words in SIZES if words <= most_words]
         with torch.cuda.stream(self._stream):
             # One at a time is replayed and read, so they share their memory; the largest comes first.
             pool = torch.cuda.graph_pool_handle()
-            recorded = [_Recorded(self, words, pool, self._device) for words in reversed(RECORDED)]
+            recorded = [_Recorded(self, words, pool, self._device) for words in reversed(sizes)]
             self._recorded = recorded[::-1]
 
     def best(self, ids: Tensor, rows: Rows) -> Tensor:
