@@ -46,7 +46,9 @@ class Device:
         return NullRecogniser()(segments)
 
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
-        self.under_way.append(sum(s.audio_s for s in segments))
+        audio_s = sum(s.audio_s for s in segments)
+        self._fit(audio_s)
+        self.under_way.append(audio_s)
         return segments
 
     def ready(self, handle: Any) -> bool:
@@ -58,7 +60,6 @@ class Device:
 
     def _fit(self, look_s: float) -> None:
         if sum(self.under_way) + look_s > self.room_s:
-            self.under_way.clear()
             raise OutOfDeviceMemoryError("full", operation="look")
 
 

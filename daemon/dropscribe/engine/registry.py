@@ -10,7 +10,9 @@ import os
 import platform
 import time
 import wave
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -364,10 +366,19 @@ def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float
     with device_faults():
         ahead = room_for(BATCHES_AHEAD * sum(s.audio_s for s in segments), device)
     pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
-    handles = [pipeline.begin(segments) for _ in range(pipeline.depth)]
-    vad.accept([VadChunk(vad.open(), (heard,), final=True) for _ in range(PASS_STREAMS)])
-    for handle in handles:
-        pipeline.finish(handle)
+    under_way: deque[object] = deque()
+    try:
+        for _ in range(pipeline.depth):
+            under_way.append(pipeline.begin(segments))
+        vad.accept([VadChunk(vad.open(), (heard,), final=True) for _ in range(PASS_STREAMS)])
+        while under_way:
+            pipeline.finish(under_way.popleft())
+    except OutOfDeviceMemoryError:
+        # Otherwise they would keep memory that a smaller batch needs.
+        for handle in under_way:
+            with suppress(OutOfDeviceMemoryError):
+                pipeline.finish(handle)
+        raise
     del ahead
 
 
