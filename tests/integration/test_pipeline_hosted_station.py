@@ -7,6 +7,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from dropscribe.errors import DeviceFailedError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.station import State
-from dropscribe.pipeline.stations.hosted_station import NEAR, STUCK_S, TURN_S, HostedStation
+from dropscribe.pipeline.stations.hosted_station import NEAR, STUCK_S, TURN_S, HostedStation, Pacing
 from dropscribe.pipeline.stations.messages import Orders, Report
 from tests.support.executors import InstantExecutor
 
@@ -55,14 +56,39 @@ class Engine(InstantExecutor):
         super().replace(why)
 
 
+class Decoding(Engine):
+    """An executor with one decoder: what is decoded does not end, because the engine has much else to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._busy = False
+        self._over = os.eventfd(0)
+
+    def room(self) -> int:
+        return 0 if self._busy else 1
+
+    def start(self, work: Work) -> None:
+        del work  # nothing becomes of it
+        self._busy = True
+
+    def decoded(self) -> None:
+        self._busy = False
+        os.eventfd_write(self._over, 1)
+
+    def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
+        if self._over in select.select([*wake, self._over], [], [], timeout_s)[0]:
+            os.eventfd_read(self._over)
+        return []
+
+
 class Head:
     """What asks a station for its reports."""
 
-    def __init__(self) -> None:
-        self.engine = Engine()
+    def __init__(self, engine: Engine | None = None, pacing: Pacing = NEAR) -> None:
+        self.engine = engine or Engine()
         #: Time by which its clock is ahead, seconds.
         self.ahead = 0.0
-        self.station = HostedStation(lambda: self.engine, lambda: time.monotonic() + self.ahead, NEAR)
+        self.station = HostedStation(lambda: self.engine, lambda: time.monotonic() + self.ahead, pacing)
         self.outcomes: dict[int, Outcome] = {}
         self._number = self._confirmed = 0
 
@@ -119,6 +145,21 @@ def test_it_rests_without_work_however_late_its_bell_rings(
     turns = head.engine.turns
     head.until(lambda _: head.engine.turns > turns + 1)
     assert not select.select(head.engine.bells, [], [], 0)[0], "it would turn without end"
+
+
+def test_a_decoder_that_has_become_idle_is_told_at_once(recording: Path) -> None:
+    decoding = Decoding()
+    head = Head(decoding, replace(NEAR, progress_s=10 * LONG_S, progress_few_s=10 * LONG_S))
+    try:
+        head.until(lambda r: r.room == 1)
+        for _ in range(3):
+            head.start(recording)
+            head.until(lambda r: r.room == 0)
+            decoding.decoded()
+            head.until(lambda r: r.room == 1)
+    finally:
+        decoding.decoded()
+        assert head.station.close()
 
 
 def test_it_gets_no_work_while_an_engine_that_hangs_is_being_ended(head: Head) -> None:

@@ -50,10 +50,11 @@ class Pacing:
     stocked_from: int = 1
     #: Whether it has a recording in advance for each decoder before its rate is known, because orders take their time.
     stocks_at_once: bool = True
-    #: Most attempts in progress with which it reports each event within `gather_few_s` and progress with texts in intervals of
-    #: `progress_few_s`: somebody may be waiting for them.
+    #: Shortest interval with few attempts, and with idle decoders for which there is nothing in advance.
+    gather_urgent_s: float = 0.005
+    #: Most attempts in progress for each of which somebody may be waiting: progress with texts is in the reports in intervals
+    #: of `progress_few_s`.
     few: int = 0
-    gather_few_s: float = 0.005
     progress_few_s: float = 0.1
 
 
@@ -123,7 +124,7 @@ class HostedStation:
         self._told_at = clock() - pacing.gather_s
         self._changed = True
         self._stocked = False  #: whether there is enough ordered work for the next report to wait
-        self._few = True  #: whether so few attempts are in progress that somebody may wait for each
+        self._urgent = True  #: whether somebody may wait for an attempt, or a decoder for work
         self._closing = False
         self._heard_at = clock()
         self._turns = 0  #: of its thread; counted by that alone
@@ -167,9 +168,8 @@ class HostedStation:
             self._news.wait_for(
                 lambda: self._changed or any(n > self._told for n in self._outcomes), timeout_s
             )
-            self._gather(
-                self._pacing.gather_few_s if self._few else self._pacing.gather_s, lambda: self._closing
-            )
+            self._gather(self._pacing.gather_urgent_s, lambda: self._closing)
+            self._gather(self._pacing.gather_s, lambda: self._closing or self._urgent)
             self._gather(STOCKED_S, lambda: self._closing or not self._stocked)
             self._examine_thread()
             self._heard_at = self._told_at = self._clock()
@@ -236,7 +236,8 @@ class HostedStation:
                 few = len(self._begun) <= self._pacing.few
                 progress_s = self._pacing.progress_few_s if few else self._pacing.progress_s
                 wait_s = progress_s if self._begun else TURN_S
-                wait_s = 0.0 if self._waiting and executor.room() else wait_s
+                # The head waits to be told that orders were carried out, before it sends more.
+                wait_s = 0.0 if orders or (self._waiting and executor.room()) else wait_s
                 ended = [_packed(outcome) for outcome in executor.turn(wait_s, (self._bell,))]
                 for outcome in ended:
                     self._begun.pop(outcome.ticket, None)
@@ -258,8 +259,12 @@ class HostedStation:
             due = now - shown_at >= (progress_s if self._begun else TURN_S)
             if due:
                 shown_at = now
-            if ended or orders or due:
+            if ended or orders or due or self._hungrier(executor):
                 self._show(executor, ended, self._all_under_way(executor) if due else None)
+
+    def _hungrier(self, executor: Executor) -> bool:
+        """True if nothing waits and more decoders are idle than was told."""
+        return not self._waiting and executor.room() > self._report.room
 
     def _carry_out(self, executor: Executor) -> bool:
         """Start and abort what was ordered; attempts without a free decoder wait. Returns whether there were orders."""
@@ -320,8 +325,8 @@ class HostedStation:
         stock, idle = self._pace.stock, executor.room()
         room = max(0, idle + stock - len(self._waiting))
         with self._news:
-            self._few = len(self._begun) <= self._pacing.few
             ahead = len(self._waiting)
+            self._urgent = len(self._begun) <= self._pacing.few or (idle > 0 and not ahead)
             self._stocked = ahead >= self._pacing.stocked_from and 2 * ahead > stock
             before = self._report
             report = replace(
