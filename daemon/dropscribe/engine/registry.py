@@ -12,7 +12,6 @@ import time
 import wave
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -42,7 +41,7 @@ from dropscribe.engine.models.hub import client as hub
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
 from dropscribe.engine.protocol import StreamOptions
 from dropscribe.engine.wire import BATCHES_AHEAD
-from dropscribe.errors import EngineError, OutOfDeviceMemoryError
+from dropscribe.errors import EngineError, OutOfDeviceMemoryError, release_traceback
 from dropscribe.transcript.roles import ASR, NULL, PUNCTUATION, SPEAKERS, VAD
 from dropscribe.transcript.types import EngineFacts, ModelsUsed
 
@@ -345,7 +344,8 @@ def _warm_up(
     while full and batch_s > 2 * WARM_SEGMENT_S:
         try:
             _run_full(vad, recogniser, speech, batch_s, device)
-        except OutOfDeviceMemoryError:
+        except OutOfDeviceMemoryError as e:
+            release_traceback(e)
             batch_s /= 2
         else:
             break
@@ -376,8 +376,10 @@ def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float
     except OutOfDeviceMemoryError:
         # Otherwise they would keep memory that a smaller batch needs.
         for handle in under_way:
-            with suppress(OutOfDeviceMemoryError):
+            try:
                 pipeline.finish(handle)
+            except OutOfDeviceMemoryError as e:
+                release_traceback(e)
         raise
     del ahead
 
