@@ -4,8 +4,8 @@
 
 Models of the official sizes with random weights are written to DIR, and each report as JSON; the output of a step is
 in STEP.log. If a step fails or exceeds its time limit, the others are run nevertheless, and the exit status is 1. The
-end-to-end benchmark needs 16 cores and 15 GB in the temporary directory. All steps take some 36 minutes plus
---memory-minutes.
+end-to-end benchmark needs 16 cores and 15 GB in the temporary directory, twice as much for each further GPU, which
+it and a cluster then use, too. All steps take some 40 minutes plus --memory-minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from dropscribe.engine.gpu_probe import count_gpus
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Time limit for a step to end after SIGTERM, seconds.
@@ -33,8 +35,8 @@ class Step:
     limit_s: float
 
 
-def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
-    """Steps in order: first those that others need, then those most likely to succeed."""
+def steps(folder: Path, device: str, memory_minutes: float, gpus: int = 1) -> list[Step]:
+    """Steps in order: first those that others need, then those most likely to succeed. `gpus`: of this host."""
     bicif, sense_voice = str(folder / "bicif"), str(folder / "sense-voice")
 
     def script(name: str, *arguments: str) -> tuple[str, ...]:
@@ -45,6 +47,20 @@ def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
 
     own = ("--model", bicif, "--device", device)
     twice = ("--model", bicif, "--device", f"{device}, {device}")
+    every = ("--model", bicif, "--device", "cuda", "--recordings", str(1200 * gpus))
+    of_several = [
+        Step("end-to-end-all-gpus", script("end_to_end", *every, *report("end-to-end-all-gpus")), 300),
+        Step(
+            "end-to-end-all-gpus-flac",
+            script("end_to_end", *every, "--format", "flac", *report("end-to-end-all-gpus-flac")),
+            300,
+        ),
+        Step(
+            "cluster",
+            script("cluster", "--gpus", str(gpus), "--model", bicif, "--recordings", "800", *report("cluster")),
+            300,
+        ),
+    ]  # fmt: skip
     return [
         Step("random-bicif", script("random_model", bicif), 120),
         Step("random-sense-voice", script("random_sense_voice", sense_voice), 120),
@@ -60,8 +76,18 @@ def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
             script("engine", "--device", device, "--model", sense_voice, *report("engine-sense-voice")),
             300,
         ),
-        Step("stage-costs", script("stage_costs", "--device", device, *report("stage-costs")), 600),
+        Step(
+            "stage-costs",
+            script("stage_costs", "--device", device, "--daemon-hours", "100", *report("stage-costs")),
+            900,
+        ),
         Step("end-to-end", script("end_to_end", *own, "--recordings", "1300", *report("end-to-end")), 300),
+        Step(
+            "end-to-end-flac",
+            script("end_to_end", *own, "--recordings", "1300", "--format", "flac", *report("end-to-end-flac")),
+            300,
+        ),
+        *(of_several if gpus > 1 else []),
         Step(
             "end-to-end-two-processes",
             script("end_to_end", *twice, "--recordings", "1300", *report("end-to-end-two-processes")),
@@ -111,7 +137,7 @@ def main() -> None:
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = None if options.only is None else set(options.only.split(","))
-    every = steps(folder, options.device, options.memory_minutes)
+    every = steps(folder, options.device, options.memory_minutes, max(1, count_gpus()))
     unknown = (wanted or set()) - {step.name for step in every}
     if unknown:
         parser.error(f"there is no step {', '.join(sorted(unknown))}: {', '.join(s.name for s in every)}")

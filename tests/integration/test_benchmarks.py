@@ -173,7 +173,7 @@ def test_the_gpu_runner_uses_only_existing_options() -> None:
     sys.modules["on_gpu"] = on_gpu
     spec.loader.exec_module(on_gpu)
     asked: list[tuple[str, tuple[str, ...], list[str]]] = []
-    for step in on_gpu.steps(Path("/x"), "cuda:0", 60.0):
+    for step in on_gpu.steps(Path("/x"), "cuda:0", 60.0, gpus=2):
         options = [a for a in step.arguments if a.startswith("--")]
         # Options of pytest are not checked.
         if "pytest" not in step.arguments and options:

@@ -51,7 +51,7 @@ class Pacing:
     #: Whether it has a recording in advance for each decoder before its rate is known, because orders take their time.
     stocks_at_once: bool = True
     #: Shortest interval with few attempts, and with idle decoders for which there is nothing in advance.
-    gather_urgent_s: float = 0.005
+    gather_urgent_s: float = 0.05
     #: Most attempts in progress for each of which somebody may be waiting: progress with texts is in the reports in intervals
     #: of `progress_few_s`.
     few: int = 0
@@ -61,7 +61,7 @@ class Pacing:
 #: Of a station on another machine.
 FAR = Pacing()
 #: Of a station on this machine: a message takes less than a millisecond.
-NEAR = Pacing(stocked_from=8, stocks_at_once=False, few=3)
+NEAR = Pacing(gather_urgent_s=0.005, stocked_from=8, stocks_at_once=False, few=3)
 
 
 def _packed(outcome: Outcome) -> Outcome:
