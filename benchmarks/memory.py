@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/memory.py [--minutes 60] [--model DIR] [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
 Recordings of mixed lengths (5 to 600 s, one in twenty without a pause for 60 s) are dropped so that --ahead are
-always queued (a GPU needs 400), and removed once they are done. They are copies of a hundred prepared ones, each with
+always queued (a GPU needs 1,500), and removed once they are done. They are copies of a hundred prepared ones, each with
 a different last sample. Every --every seconds the resident memory of the daemon and all its processes and the memory
 in use on the GPU are sampled. The slope is that of a linear fit through the samples after the first quarter, which
 fills caches.
@@ -121,9 +121,10 @@ def unbroken(path: Path, seconds: float, seed: int) -> None:
 
 def tidy(daemon: Daemon) -> None:
     """Remove finished recordings and their transcripts, to limit the use of the disk."""
-    for last in daemon.inbox.glob("*.timing.json"):
-        stem = last.name.partition(".")[0]
-        for path in daemon.inbox.glob(f"{stem}.*"):
+    paths = list(daemon.inbox.iterdir())
+    ended = {path.name.partition(".")[0] for path in paths if path.name.endswith(".timing.json")}
+    for path in paths:
+        if path.name.partition(".")[0] in ended:
             path.unlink(missing_ok=True)
 
 

@@ -98,7 +98,7 @@ def steps(folder: Path, device: str, memory_minutes: float, gpus: int = 1) -> li
         Step("bench", ("-m", "dropscribe", "bench", "--generate", "80", *own, "--out", str(folder / "bench")), 400),
         Step(
             "memory",
-            script("memory", *own, "--minutes", str(memory_minutes), "--ahead", "400", *report("memory")),
+            script("memory", *own, "--minutes", str(memory_minutes), "--ahead", "1500", *report("memory")),
             memory_minutes * 60 + 120,
         ),
     ]  # fmt: skip
