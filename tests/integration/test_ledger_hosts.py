@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from dropscribe.errors import AlreadyRunningError
 from dropscribe.ledger import backend
@@ -16,6 +17,9 @@ from dropscribe.ledger.columns import Places, below, raw
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.questions import JobFilter, Part, TotalsFilter, named_folder
 from dropscribe.ledger.records import OutputIntent
+from dropscribe.web.app import build
+from dropscribe.web.security import Rules
+from dropscribe.web.site import Site
 from tests.support.daemon_process import wait_until
 from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of, intend, open_ledger, query
 
@@ -74,6 +78,27 @@ def test_the_same_path_on_two_hosts_is_two_recordings(
     assert {str(j.folder) for j in b.jobs(folder=Path("@a:/"))} == {f"@a:{FOLDER}"}, "all of a host"
     assert b.job(jobs[2]).summary.recording == Path("@:/srv/drop/a.wav")  # type: ignore[union-attr]
     assert c.outputs_of(FOLDER / "a.wav") == []
+
+
+def test_the_page_and_its_interface_list_the_jobs_of_one_host(
+    hosts: tuple[Ledger, Ledger, Ledger], there: DatabaseLocation
+) -> None:
+    a, b, c = hosts
+    for ledger, name in ((a, "of-a.wav"), (b, "of-b.wav"), (c, "of-c.wav")):
+        ledger.admit([admission(name, name)], 50.0)
+    address = "http://127.0.0.1:8970"
+    with (
+        Site(replace(there, places=A), None, Rules()) as site,
+        TestClient(build(site), base_url=address) as client,
+    ):
+        for host, name in (("a", "of-a.wav"), ("b", "of-b.wav"), ("", "of-c.wav")):
+            listed = client.get("/api/v1/jobs", params={"host": host}).json()["jobs"]
+            assert [job["recording"].rpartition("/")[2] for job in listed] == [name]
+        assert len(client.get("/api/v1/jobs").json()["jobs"]) == 3
+        page = client.get("/", params={"host": "b"}).text
+        assert ("of-b.wav" in page, "of-a.wav" in page) == (True, False)
+        assert ('name="host"' in page) == bool(there.server), "a file has no hosts to choose from"
+        assert "of-a.wav" in client.get("/", params={"host": ""}).text
 
 
 def test_what_is_of_the_host_without_a_name_is_not_of_one_with_a_name(

@@ -190,6 +190,8 @@ def test_a_form_gives_the_filter_of_the_command_line() -> None:
     assert wanted.folder == Path("/srv/\udcff")
     assert (wanted.shortest_s, wanted.longest_s, wanted.since) == (90.0, None, None)
     assert wanted.until is not None
+    assert filter_of({"host": "studio"}, []).host == "studio"
+    assert filter_of({"host": ""}, []).host is None
     assert filter_of({"state": "held"}, []).held
     assert filter_of({"state": "nonsense", "from": "9999-99-99", "least": "-1"}, []) == filter_of({}, [])
     assert cursor_of("nonsense") is None

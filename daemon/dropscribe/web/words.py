@@ -43,6 +43,7 @@ CHINESE_WORDS: Mapping[str, str] = MappingProxyType(
         "Words, or a phrase in quotes": "词语，或引号中的短语",
         "Folder": "文件夹",
         "State": "状态",
+        "Host": "主机",
         "Speaker": "说话人",
         "Name of the recording": "录音名称",
         "Part of its path": "路径的一部分",

@@ -54,6 +54,7 @@ def jobs(request: Request) -> Response:
         shortest_s=_number(request, "at_least_s"),
         longest_s=_number(request, "at_most_s"),
         reason=given.get("reason"),
+        host=given.get("host"),
     )
     after = None
     if "after" in given:

@@ -26,7 +26,7 @@ HELD = "held"
 #: Longest text taken from a form, characters.
 _LONGEST = 500
 #: Fields of the form.
-FIELDS = ("q", "state", "folder", "speaker", "path", "from", "to", "least", "most")
+FIELDS = ("q", "state", "folder", "host", "speaker", "path", "from", "to", "least", "most")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def page(request: Request) -> Response:
         folders=[readable(folder) for folder in folders],
         voices=[voice.name for voice in ledger.enrolled_voices()],
         states=[*(state.value for state in JobState), HELD],
+        several_hosts=bool(site.location.server),
         counts={state.value: count for state, count in ledger.counts().items()},
         older=None if found.next is None else "?" + urlencode({**kept, "after": str(found.next)}),
         newest="?" + urlencode(kept) if "after" in request.query_params else None,
@@ -85,6 +86,7 @@ def filter_of(given: Mapping[str, str], folders: Sequence[Path]) -> JobFilter:
         text=given.get("q") or None,
         shortest_s=_minutes(given.get("least", "")),
         longest_s=_minutes(given.get("most", "")),
+        host=given.get("host") or None,
     )
 
 

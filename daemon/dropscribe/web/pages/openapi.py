@@ -37,6 +37,7 @@ def description(*, with_token: bool) -> dict[str, Any]:
                     _query("at_least_s", _NUMBER, "Shortest recording, seconds"),
                     _query("at_most_s", _NUMBER, "Longest recording, seconds"),
                     _query("reason", _TEXT, "Reason code, or a part of the reason"),
+                    _query("host", _TEXT, "Only jobs that this host has taken, or that wait in its own folders; empty: the host without a name"),
                     _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "Most jobs"),
                     _query("after", _TEXT, "`next` of the answer before"),
                 )
