@@ -68,8 +68,14 @@ def test_a_running_job_shows_how_far_it_is(history: History) -> None:
         shown = document("jobs", "show", str(claim.job_id), "--database", history.path)["job"]
         printed = call("jobs", "--database", history.path)
         detail = call("jobs", "show", str(claim.job_id), "--database", history.path)
+        # The daemon stops it a moment later.
+        call("jobs", "cancel", str(claim.job_id), "--database", history.path)
+        cancelled = document("jobs", "--database", history.path)["jobs"][0]
+        named = call("jobs", "--database", history.path)
     finally:
         lock.close()
+    assert (cancelled["state"], cancelled["progress"]) == ("cancelled", None)
+    assert "recognising" not in named
     expected = {"stage": "recognising", "position_ms": 760_000, "duration_ms": 3_071_000, "elapsed_s": 20.0}
     assert listed["progress"] == shown["progress"] == expected
     assert "recognising 24 %, 20 s" in printed

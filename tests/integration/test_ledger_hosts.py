@@ -17,6 +17,7 @@ from dropscribe.ledger.columns import Places, below, raw
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.questions import JobFilter, Part, TotalsFilter, named_folder
 from dropscribe.ledger.records import OutputIntent
+from dropscribe.views.status import problems, read_process
 from dropscribe.web.app import build
 from dropscribe.web.security import Rules
 from dropscribe.web.site import Site
@@ -264,6 +265,10 @@ def test_each_host_has_one_daemon_and_each_shared_folder_one_that_cares_for_it(
 ) -> None:
     at_a, at_b = replace(there, places=A), replace(there, places=B)
     with closing(backend.lock_database(at_a)) as first:
+        # A daemon of another host is not that of this one.
+        assert [read_process(at).running for at in (at_a, at_b, there)] == [True, False, False]
+        (problem,) = problems(read_process(at_b), 0.0)
+        assert problem.startswith("no daemon of host b is running")
         with pytest.raises(AlreadyRunningError, match="as host a"):
             backend.lock_database(at_a)
         with closing(backend.lock_database(at_b)) as second:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -28,6 +29,7 @@ from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sql.postgresql.dump import dump
+from dropscribe.ledger.sql.postgresql.faults import explain
 from dropscribe.ledger.sql.postgresql.functions import FUNCTIONS
 from dropscribe.ledger.sql.postgresql.lock import WRITING
 from dropscribe.ledger.sql.schema import HEAD, metadata
@@ -169,6 +171,35 @@ def test_one_daemon_works_on_a_database(there: DatabaseLocation) -> None:
     assert backend.lock_owner(there) is None
 
 
+@pytest.mark.parametrize(
+    ("answer", "remedy"),
+    [
+        ('FATAL:  password authentication failed for user "ds"', "password file"),
+        ("fe_sendauth: no password supplied", "password file"),
+        ('FATAL:  Peer authentication failed for user "ds"', "sudo -u"),
+        ('FATAL:  role "ds" does not exist', "check the user"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "ds"', "pg_hba.conf"),
+        ('FATAL:  database "ds" does not exist', "createdb"),
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+        ("Connection refused", "check that PostgreSQL runs"),
+    ],
+)
+def test_a_refused_connection_says_what_to_do(answer: str, remedy: str) -> None:
+    found = explain(
+        psycopg.OperationalError(f"connection failed: connection to server failed: {answer}"), Path("x"), "y"
+    )
+    assert isinstance(found, StorageError)
+    assert remedy in found.remedy
+
+
+def test_a_server_without_the_database_says_how_to_make_it(there: DatabaseLocation) -> None:
+    nowhere = replace(there, server=there.server.replace("@/", "@/no_"))
+    assert nowhere != there
+    with pytest.raises(StorageError, match="does not exist") as refused:
+        backend.lock_database(nowhere)
+    assert "createdb" in refused.value.remedy
+
+
 def test_a_lost_connection_is_an_error_that_passes(there: DatabaseLocation, opened: Ledger) -> None:
     opened.admit([admission()], 100.0)
     query(there, _END_OTHERS)
@@ -304,7 +335,8 @@ def test_tools_for_a_file_name_those_of_postgresql(
         (lambda: backend.vacuum(there), "vacuumdb"),
         (lambda: backend.repair_database(there), "pg_restore"),
     ):
-        with pytest.raises(UsageError) as refused:
+        # Nobody has to stop the daemon to hear that.
+        with closing(backend.lock_database(there)), pytest.raises(UsageError) as refused:
             call()
         assert words in refused.value.remedy
     check = look_database(there)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dropscribe.config import Settings
+from dropscribe.errors import StorageError
 from dropscribe.files import FileSignature
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
@@ -113,6 +115,24 @@ def house(tmp_path: Path) -> Iterator[House]:
     yield made
     assert made.runner.stop(10)
     ledger.close()
+
+
+def test_a_database_that_is_away_is_logged_once_each_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = StorageError("no server", operation="read moves", path=Path("/db"), remedy="start it")
+
+    def refused(*_: object) -> None:
+        raise away
+
+    with capture_logs() as logged:
+        for _ in range(2):
+            with monkeypatch.context() as patched:
+                patched.setattr(type(house.ledger.keeping), "departures", refused)
+                house.look()
+                house.look()
+            house.look()
+    assert [line["event"] for line in logged] == [f"keeping waits: {away}"] * 2
 
 
 def test_each_kind_goes_at_its_time_and_the_job_stays(house: House) -> None:

@@ -67,7 +67,7 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
 
     if not exists(location):
         raise UsageError(
-            "there is no database",
+            "it has no tables of dropscribe" if location.server else "there is no database",
             operation="open database",
             path=location.shown,
             remedy="name the database the daemon uses with --database or --config, or start the daemon first",
@@ -196,7 +196,7 @@ def was_locked(location: DatabaseLocation) -> bool:
 
 
 def lock_owner(location: DatabaseLocation) -> LockOwner | None:
-    """The process that holds the lock, by trying it; None when it is free. Raises LedgerError.
+    """The process that holds the lock, on a server that of this host, by trying it; None when it is free. Raises LedgerError.
 
     Takes the lock, shared and for an instant; a daemon that starts in that instant finds the database locked.
     """
@@ -204,7 +204,7 @@ def lock_owner(location: DatabaseLocation) -> LockOwner | None:
         _demand_driver()
         from dropscribe.ledger.sql.postgresql.lock import holder
 
-        found = holder(location.server, location.shown)
+        found = holder(location.server, location.shown, location.places.host)
         return None if found is None else LockOwner(found.local_pid)
     try:
         return lock.owner(location.file)
@@ -256,15 +256,16 @@ def newer_schema(location: DatabaseLocation) -> str | None:
 
 
 def repair_database(location: DatabaseLocation) -> Repair:
-    """Repair the database. The caller holds its lock.
+    """Repair the database.
 
-    Raises StorageError when there is no room or the disk fails, LedgerError when nothing can be read; the database
-    is unchanged then.
+    Raises AlreadyRunningError beside a daemon, StorageError when there is no room or the disk fails, LedgerError when nothing
+    can be read; the database is unchanged then.
     """
     _demand_file(location, "repair", "restore it from a dump with pg_restore")
     from dropscribe.ledger.sql.sqlite.file.repair import repair
 
-    return repair(location.file)
+    with closing(lock_database(location)):
+        return repair(location.file)
 
 
 def back_up(
@@ -280,19 +281,20 @@ def back_up(
 
 
 def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
-    """Put a backup in the place of the database. The caller holds its lock; see `copies.restore`.
+    """Put a backup in the place of the database; see `copies.restore`.
 
-    Raises LedgerError for a backup that may not be read, too.
+    Raises AlreadyRunningError beside a daemon, LedgerError for a backup that may not be read, too.
     """
     _demand_file(
         location, "restore", "pg_restore restores a dump; 'dropscribe copy-database' copies a SQLite file"
     )
     from dropscribe.ledger.sql.sqlite.file import copies
 
-    source = DatabaseLocation(backup)
-    if exists(source):
-        _demand_readable(source)
-    return copies.restore(location.file, backup, now)
+    with closing(lock_database(location)):
+        source = DatabaseLocation(backup)
+        if exists(source):
+            _demand_readable(source)
+        return copies.restore(location.file, backup, now)
 
 
 def copy_database(source: DatabaseLocation, target: DatabaseLocation) -> Copied:

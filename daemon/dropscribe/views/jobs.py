@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import durations
 from dropscribe.escapes import readable
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.ledger.records import JobState
 from dropscribe.service.jobs.progress import position_text
 from dropscribe.views.control import actions_document
 from dropscribe.views.fields import rounded, utc
@@ -151,7 +152,7 @@ def job_document(
         "host": job.host,
         "waits_for": None if wait is None else wait.document(),
         "progress": None
-        if progress is None
+        if progress is None or job.state is not JobState.RUNNING
         else {key: progress[key] for key in ("stage", "position_ms", "duration_ms", "elapsed_s")},
     }
 
@@ -273,7 +274,8 @@ def outcome(job: JobSummary, progress: Progress | None = None, wait: FolderWait 
 
     `wait`: what it waits for, see `waits_for`.
     """
-    if progress is not None:
+    # The daemon still states that of a job which has just been cancelled.
+    if progress is not None and job.state is JobState.RUNNING:
         return progress_text(progress, short=True)
     if wait is not None:
         return f"waits: {wait.text()}"

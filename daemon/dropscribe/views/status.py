@@ -40,11 +40,12 @@ STATION_REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The daemon's process. `said`: content of its status file, dropscribe/status/1; None without one."""
+    """The daemon's process. `said`: content of its status file, dropscribe/status/1; None without one. `host`: its name, or ""."""
 
     running: bool
     pid: int | None
     said: dict[str, Any] | None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def read_process(location: DatabaseLocation) -> Process:
     """Find the process that holds the database's lock, and read its status file."""
     owner = lock_owner(location)
     if owner is None:
-        return Process(running=False, pid=None, said=None)
+        return Process(running=False, pid=None, said=None, host=location.places.host)
     said = status_file.read(location)
     # A status file with another pid was left by a killed daemon.
     return Process(running=True, pid=owner.pid, said=said if said and said["pid"] == owner.pid else None)
@@ -86,7 +87,8 @@ def jobs_in_progress(said: dict[str, Any] | None) -> dict[int, Progress]:
 def problems(process: Process, now: float) -> Iterator[str]:
     """Yield each problem of the daemon with its remedy; nothing if it is healthy. `now`: epoch seconds."""
     if not process.running:
-        yield "no daemon is running on this database (start it: systemctl start dropscribe, with --user for a service of your own, or dropscribe run)"
+        whose = f" of host {process.host}" if process.host else ""
+        yield f"no daemon{whose} is running on this database (start it: systemctl start dropscribe, with --user for a service of your own, or dropscribe run)"
         return
     said = process.said
     if said is None:

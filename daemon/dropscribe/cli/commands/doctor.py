@@ -162,8 +162,6 @@ def _share(settings: Settings, *, as_json: bool) -> None:
 
 def _repair(database: Path, *, as_json: bool) -> None:
     """Repair the database and print the result. Raises UsageError, AlreadyRunningError, LedgerError, StorageError."""
-    from contextlib import closing
-
     from dropscribe.cli.output import print_json, say
     from dropscribe.errors import UsageError
     from dropscribe.escapes import readable
@@ -178,8 +176,7 @@ def _repair(database: Path, *, as_json: bool) -> None:
             path=database,
             remedy="name it with --database",
         )
-    with closing(backend.lock_database(location)):
-        done = backend.repair_database(location)
+    done = backend.repair_database(location)
     kept = None if done.kept is None else readable(done.kept)
     if as_json:
         print_json(

@@ -97,6 +97,8 @@ class RetentionRunner:
         self.failure: BaseException | None = None
         self._log = logs.get("service")
         self._stopping = threading.Event()
+        #: Set while the database refuses, which is logged once.
+        self._waits = threading.Event()
         self._lanes: FolderPool[_Task] = FolderPool(
             "keeping", self._run, threads=2, batch=BATCH, activities=activities, died=self._on_death
         )
@@ -162,8 +164,10 @@ class RetentionRunner:
                 else:
                     self._do(folder, task, activity)
         except StorageError as e:
-            # The database: the next sweep tries again.
-            logs.problem(self._log, logs.Action.STORAGE, f"keeping waits: {e}")
+            # The database: the next sweep tries again. A server may be away for hours.
+            if not self._waits.is_set():
+                self._waits.set()
+                logs.problem(self._log, logs.Action.STORAGE, f"keeping waits: {e}")
         except UnusableLedgerError:
             return  # The main thread stops the daemon.
 
@@ -187,6 +191,7 @@ class RetentionRunner:
             self._resume_at = now + RESUME_S
             begun: list[Departure | Following] = [*self._keeping.departures()]
             begun += self._keeping.following(MOST_QUEUED)
+            self._waits.clear()
             for task in begun:
                 self._put(task.folder, task)
         cursor = self._schedule.due(now)

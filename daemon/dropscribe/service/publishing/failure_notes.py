@@ -85,6 +85,8 @@ class FailureNotes:
             "failure notes", self._run, threads=1, batch=BATCH, activities=activities, died=died
         )
         self._lock = threading.Lock()
+        #: Set while the database refuses, which is logged once.
+        self._waits = threading.Event()
         #: Recordings with a note on record, by watched folder; those checked last at the end.
         self._noted: dict[Path, dict[Path, None]] = {}
         #: Recordings whose note could not be written, which is logged once; the newest `REMEMBERED`.
@@ -131,14 +133,18 @@ class FailureNotes:
                     with self._lock:
                         self._noted.setdefault(noted.folder, {})[noted.path] = None
                     self._lanes.put(noted.folder, noted.path)
+                self._waits.clear()
                 return
             with self._lock:
                 self._noted.setdefault(folder, {}).update(dict.fromkeys(paths))
             for noted in self._ledger.notes_of(list(dict.fromkeys(paths))):
                 self._update(noted, activity)
+            self._waits.clear()
         except StorageError as e:
-            # The next check does it.
-            logs.problem(self._log, logs.Action.STORAGE, f"notes of failed jobs wait: {e}")
+            # The next check does it. A server may be away for hours.
+            if not self._waits.is_set():
+                self._waits.set()
+                logs.problem(self._log, logs.Action.STORAGE, f"notes of failed jobs wait: {e}")
         except UnusableLedgerError:
             return  # The main thread stops the daemon.
 

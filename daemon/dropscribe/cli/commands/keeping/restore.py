@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +34,7 @@ def command(
     from dropscribe.transcript.instants import iso
 
     location = database_location(config, database)
-    with closing(backend.lock_database(location)):
-        restored = backend.restore(location, backup, time.time())
+    restored = backend.restore(location, backup, time.time())
     if as_json:
         print_json({
             "schema": SCHEMA, "database": str(location), "backup": readable(backup), "jobs": restored.jobs,

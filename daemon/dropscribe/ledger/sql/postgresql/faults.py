@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import psycopg
@@ -23,11 +24,25 @@ _PASSING = {
     "57": "start PostgreSQL again",
     "58": "check the disk of PostgreSQL and its log",
     "25006": "name the primary server: this one is a standby or set to read-only",
-    "28": "check the user, its password file and pg_hba.conf",
-    "3D": "create the database: createdb",
+    "28": "check the user, its password file (mode 0600) and pg_hba.conf",
+    "3D": "create it: createdb --encoding UTF8 --locale C.UTF-8 --template template0 NAME",
     "42501": "make the user of the URL the owner of the database, or grant it what it lacks",
     "08": "check that PostgreSQL runs and can be reached",
 }
+#: (pattern in what a server says that refuses a connection, remedy), the first that matches. libpq gives no code there; of a
+#: server whose messages are not in English none matches.
+_REFUSALS = (
+    (r"database .* does not exist", _PASSING["3D"]),
+    (
+        r"Peer authentication failed",
+        "run the command as the user named in the address (sudo -u NAME), or see pg_hba.conf",
+    ),
+    (
+        r"no password supplied|authentication failed|no pg_hba\.conf entry|role .* does not exist",
+        _PASSING["28"],
+    ),
+    (r"too many clients|too many connections|remaining connection slots", _PASSING["53300"]),
+)
 
 
 def explain(error: sa.exc.DBAPIError | psycopg.Error, path: Path, operation: str) -> DropscribeError | None:
@@ -49,7 +64,8 @@ def explain(error: sa.exc.DBAPIError | psycopg.Error, path: Path, operation: str
             return StorageError(message, operation=operation, path=path, remedy=remedy)
     if not code and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
         # Without a code: the connection could not be made, or is gone.
-        return StorageError(message, operation=operation, path=path, remedy=_PASSING["08"])
+        remedy = next((cure for words, cure in _REFUSALS if re.search(words, message)), _PASSING["08"])
+        return StorageError(message, operation=operation, path=path, remedy=remedy)
     return None
 
 

@@ -145,15 +145,9 @@ class Holder:
         return self.name.replace("dropscribe ", "process ", 1) or "another process"
 
 
-def holder(url: str, shown: Path, host: str | None = None) -> Holder | None:
-    """Who holds the lock of a host; without one that of this machine's daemon, else any; None when there is none.
-
-    Raises StorageError.
-    """
-    found = holders(url, shown)
-    if host is not None:
-        return next((h for h in found if h.number == _number(host)), None)
-    return next((h for h in found if h.local_pid is not None), found[0] if found else None)
+def holder(url: str, shown: Path, host: str) -> Holder | None:
+    """Who holds the lock of a host, "" for the one without a name; None when it is free. Raises StorageError."""
+    return next((h for h in holders(url, shown) if h.number == _number(host)), None)
 
 
 def holders(url: str, shown: Path) -> list[Holder]:
