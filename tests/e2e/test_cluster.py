@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from dropscribe.errors import EngineError
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 from tests.support.long_forms import IN_SOAK
-from tests.support.ray_nodes import RayNodes, ray_nodes
+from tests.support.ray_nodes import RayNodes, ray_nodes, send
 
 pytestmark = pytest.mark.filterwarnings("default")  # of Ray's own modules
 
@@ -80,6 +81,8 @@ def test_a_killed_head_of_ray_ends_the_daemon_with_what_to_do_and_the_next_start
         recordings = drop(daemon, 40, 200)
         daemon.start().wait_ready()
         until_done(daemon, 2)
+        # So that something is in progress to the end.
+        send([p for p in nodes.stations(nodes.nodes[0]) if p.name() == "ds-engine"], signal.SIGSTOP)
         nodes.kill_head()
         wait_until(lambda: not daemon.running, "the daemon has ended")
         said = daemon.lines[-1]["event"]
@@ -87,6 +90,8 @@ def test_a_killed_head_of_ray_ends_the_daemon_with_what_to_do_and_the_next_start
         assert "start Ray again" in said
         assert daemon.process is not None
         assert daemon.process.returncode == EngineError.exit_code
+        left = daemon.rows("select distinct state, attempts, isolate from jobs where state != 'done'")
+        assert [tuple(row) for row in left] == [("queued", 0, 0)], "nothing counts as interrupted"
     recordings += drop(daemon, 5, 100, name="later")
     with ray_nodes(1) as nodes, daemon_of(tmp_path, nodes) as daemon:
         assert_each_done_once(daemon, recordings)

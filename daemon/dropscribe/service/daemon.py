@@ -133,8 +133,14 @@ class Daemon:
             self._verify_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
             self._watch_hotword_files(stack)
-            if self._executor.wait_ready(self._while_starting):
-                self._serve()
+            try:
+                if self._executor.wait_ready(self._while_starting):
+                    self._serve()
+            except EngineError:
+                # The cluster is gone. Jobs left as running would count as interrupted at the next start, each to be tried alone.
+                ledger.hurry()
+                self._requeue()
+                raise
             ledger.hurry()
             self._requeue()
             self._control.end_drain()
