@@ -555,11 +555,27 @@ class WebSettings(_Strict):
 class ClusterSettings(_Strict):
     """Stations on other machines, joined by Ray."""
 
-    address: Annotated[str, Field(pattern=r"^(auto|\S+:\d{1,5})$")] | None = Field(
+    address: str | None = Field(
         None,
         description="Ray cluster whose machines decode and recognise, as HOST:PORT, or auto for the one that this machine is part "
         "of; see docs/cluster.md. Default: this machine alone.",
     )
+
+    @field_validator("address")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        if value is None or value == "auto":
+            return value
+        host, _, port = value.rpartition(":")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host) or not re.fullmatch(
+            r"\d{1,5}", port, re.ASCII
+        ):
+            raise ValueError(
+                f'"{value}" is no address of a cluster; write HOST:PORT, such as head.example.org:6379, or auto'
+            )
+        if not 1 <= int(port) <= 65_535:
+            raise ValueError(f'"{value}": the port must be 1 to 65535')
+        return value
 
 
 class Settings(_Strict):

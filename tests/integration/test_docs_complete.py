@@ -156,7 +156,7 @@ def test_enough_commands_are_shown() -> None:
 
 
 #: Options of umount(8) and of node_exporter.
-OF_OTHERS = {"--lazy", "--collector"}
+OF_OTHERS = {"--lazy", "--collector", "--num-cpus", "--num-gpus", "--disable-usage-stats"}
 
 
 def test_options_named_alone_are_there() -> None:

@@ -29,6 +29,11 @@ class FakeNode:
     id: str
     stations: int = 1
     gpus: int = 0
+    machine: str = ""
+
+    @property
+    def host(self) -> str:
+        return self.machine or self.id
 
     @property
     def name(self) -> str:

@@ -7,19 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from dropscribe.config import Settings
 from dropscribe.errors import EngineError, RecordingGoneError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.cluster.cluster_executor import (
+    BLIND_S,
+    GONE_NODE_S,
     GONE_S,
     LOST_S,
     REFUSED_S,
     RENEW_S,
     ClusterExecutor,
 )
-from dropscribe.pipeline.cluster.ray_cluster import join, plain
+from dropscribe.pipeline.cluster.ray_cluster import join, not_joined, plain
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
 from dropscribe.pipeline.stations.hosted_station import STOCK_S, Pace
@@ -75,6 +78,9 @@ class Head:
                 self.link(name).say()
             ended += self.executor.turn(0.0)
         return ended
+
+    def reasons(self) -> dict[str, str]:
+        return {s.name: s.reason for s in self.executor.stations()}
 
     def states(self) -> dict[str, State]:
         return {s.name: s.state for s in self.executor.stations()}
@@ -249,6 +255,43 @@ def test_a_recording_that_one_node_does_not_see_goes_to_another(head: Head) -> N
     assert [o.end for o in head.executor.turn(0.0)] == [DONE]
 
 
+def test_a_node_that_does_not_see_a_folder_is_named_with_the_reason_until_it_does(head: Head) -> None:
+    head.ready("a", "b")
+    blind = head.start(1)
+    head.link(blind).say((1, Outcome(1, GONE)))
+    head.executor.turn(0.0)
+    assert head.reasons() == {"a": "", "b": ""}, "it may be gone for all"
+    head.link(other(blind)).say((1, Outcome(1, DONE)))
+    head.executor.turn(0.0)
+    assert "/drop" in head.reasons()[blind]
+    assert GONE.reason in head.reasons()[blind]
+    assert head.reasons()[other(blind)] == ""
+    head.wait(BLIND_S + 1, "a", "b")
+    tickets = iter(range(2, 20))
+    ticket = next(t for t in tickets if head.start(t) == blind)
+    head.link(blind).say((2, Outcome(ticket, DONE)))
+    head.executor.turn(0.0)
+    assert head.reasons() == {"a": "", "b": ""}
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_lost_station_whose_node_has_left_is_forgotten_once_its_machine_is_back_or_a_day_later(
+    head: Head, again: bool
+) -> None:
+    head.ready("a", "b")
+    head.cluster.nodes = head.cluster.nodes[1:]
+    head.wait(RENEW_S + 1, "b")
+    assert head.states() == {"a": State.LOST, "b": State.READY}
+    if again:
+        head.cluster.nodes = (*head.cluster.nodes, FakeNode("a2", machine="a"))
+        head.ready("a2")
+        assert head.states() == {"a2": State.READY, "b": State.READY}
+    else:
+        head.now += GONE_NODE_S
+        head.executor.turn(0.0)
+        assert "a" not in head.states()
+
+
 def test_a_recording_that_no_node_sees_is_not_to_blame_and_its_folder_is_named(head: Head) -> None:
     head.ready("a", "b")
     first = head.start(1)
@@ -349,7 +392,8 @@ NOT_INSTALLED = (
 @pytest.mark.parametrize(
     ("said", "read"),
     [
-        (DIED, "The actor died unexpectedly"),
+        (DIED, "its process or its machine has died"),
+        ("long words " * 100, "words …"),
         (NOT_INSTALLED, "No module named 'dropscribe' there; install the same version"),
         ("", "it died"),
     ],
@@ -366,3 +410,30 @@ def test_a_node_on_which_no_station_can_begin_is_not_tried_again_at_once(head: H
     head.wait(RENEW_S + 1, "b")
     assert head.states() == {"a": State.REFUSED, "b": State.READY}
     assert len(head.cluster.links["a"]) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["auto", "head.example.org:6379", "192.0.2.1:6379", "[2001:db8::1]:6379", "node_1:6379"]
+)
+def test_an_address_of_a_cluster_is_taken(address: str) -> None:
+    assert Settings.model_validate({"cluster": {"address": address}}).cluster.address == address
+
+
+@pytest.mark.parametrize(
+    "address", ["", "head", "head:", "head:x", ":6379", "ray://head:10001", "a b:1", "2001:db8::1:6379"]
+)
+def test_an_address_that_is_none_is_refused_with_what_to_write(address: str) -> None:
+    with pytest.raises(ValidationError, match=r"HOST:PORT, such as"):
+        Settings.model_validate({"cluster": {"address": address}})
+
+
+def test_a_port_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValidationError, match="1 to 65535"):
+        Settings.model_validate({"cluster": {"address": "head:65536"}})
+
+
+def test_whom_ray_does_not_let_in_is_told_to_compare_tokens() -> None:
+    refused = not_joined(ConnectionError("Failed to connect to Ray cluster at 192.0.2.1:6379"), "head:6379")
+    assert "token is probably another one" in refused.remedy
+    absent = not_joined(ConnectionRefusedError(111, "Connection refused"), "head:6379")
+    assert "start Ray on this machine" in absent.remedy

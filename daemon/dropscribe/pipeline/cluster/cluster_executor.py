@@ -6,7 +6,7 @@ import math
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ GONE_S = 30.0
 RENEW_S, REFUSED_S = 2.0, 60.0
 #: Time for which a station that could not see a recording of a folder comes last for that folder, seconds.
 BLIND_S = 60.0
+#: Time for which the lost station of a node that has left is shown, seconds, unless its machine has another node.
+GONE_NODE_S = 86_400.0
 #: Interval of calls to `meanwhile` in `wait_ready`, seconds.
 SLICE_S = 0.25
 #: Faults that another node may not have.
@@ -49,6 +51,8 @@ class NodeLike(Protocol):
     def id(self) -> str: ...
     @property
     def name(self) -> str: ...
+    @property
+    def host(self) -> str: ...
     @property
     def gpus(self) -> int: ...
     @property
@@ -86,11 +90,15 @@ class ClusterExecutor:
         self._stations: dict[tuple[str, int], RemoteStation] = {}
         self._renew_at: dict[tuple[str, int], float] = {}
         self._placement = Placement(self._stations.values, clock())
-        #: By ticket that a node could not process: names of the stations that tried.
-        self._tried: dict[int, set[str]] = {}
+        #: Node → its machine, of nodes that have or had stations.
+        self._hosts: dict[str, str] = {}
+        #: By ticket that a node could not process: names of the stations that tried, each with its reason.
+        self._tried: dict[int, dict[str, str]] = {}
         #: Attempts that wait for a station which has not tried them.
         self._moving: deque[tuple[Work, Problem]] = deque()
         self._blind: dict[tuple[str, Path | None], float] = {}
+        #: By station and folder: why it could not process a recording which another one could; until it can.
+        self._unable: dict[tuple[str, Path | None], str] = {}
         self._losses = Losses()
         self._outcomes: list[Outcome] = []
         self._versions = versions()
@@ -114,7 +122,7 @@ class ClusterExecutor:
 
     def stations(self) -> tuple[StationStatus, ...]:
         """See `Executor`."""
-        return tuple(sorted((s.status for s in self._stations.values()), key=lambda s: s.name))
+        return tuple(sorted((self._status(s) for s in self._stations.values()), key=lambda s: s.name))
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """See `Executor`. Waits for the first station for as long as it takes: nodes may come late."""
@@ -136,7 +144,7 @@ class ClusterExecutor:
         """See `Executor`."""
         # The head places the outputs: whether it may write them is no matter of the node.
         work = replace(work, outputs=None)
-        if not self._start(work, set()):
+        if not self._start(work, ()):
             # Since `room` was asked, the station that had some went silent.
             reason = "no station is free for this recording"
             problem = Problem(EngineDiedError.code, reason, "it waits for one", FaultKind.NODE)
@@ -232,7 +240,12 @@ class ClusterExecutor:
                 "progress is done again",
             )  # fmt: skip
 
-    def _start(self, work: Work, tried: set[str]) -> bool:
+    def _status(self, station: RemoteStation) -> StationStatus:
+        status = station.status
+        unable = sorted(said for (name, _), said in self._unable.items() if name == station.name)
+        return replace(status, reason=unable[0]) if unable and status.state is State.READY else status
+
+    def _start(self, work: Work, tried: Collection[str]) -> bool:
         """Give an attempt to a station that has not tried it; False if none has room."""
         now = self._clock()
         return self._placement.start(work, tried, lambda station: not self._sees(station, work, now))
@@ -245,18 +258,36 @@ class ClusterExecutor:
 
     def _end(self, station: RemoteStation, work: Work, problem: Problem | None, outcome: Outcome) -> None:
         if problem is None or problem.kind not in _OF_NODE:
-            self._tried.pop(work.ticket, None)
+            tried = self._tried.pop(work.ticket, {})
             if problem is None:
                 self._losses.recognised(work.path)
+                self._unable.pop((station.name, work.folder), None)
+                for name, reason in tried.items():
+                    self._note_unable(name, work, reason)
             self._outcomes.append(outcome)
             return
-        self._tried.setdefault(work.ticket, set()).add(station.name)
+        self._tried.setdefault(work.ticket, {})[station.name] = problem.reason
         self._blind[station.name, work.folder] = self._clock() + BLIND_S
         self._move(work, problem)
 
+    def _note_unable(self, name: str, work: Work, reason: str) -> None:
+        """Log that a station could not process a recording which another one has processed; again once it could."""
+        if (name, work.folder) in self._unable or not any(
+            s.name == name and not s.over for s in self._stations.values()
+        ):
+            return
+        where = work.folder or work.path.parent
+        self._unable[name, work.folder] = said = (
+            f"it could not process a recording of {where} that another one could: {reason}"
+        )
+        logs.problem(
+            self._log, logs.Action.ENGINE,
+            f"station {name}: {said}; see whether {where} is mounted there, at the same path and readable",
+        )  # fmt: skip
+
     def _move(self, work: Work, problem: Problem) -> None:
         """Give an attempt to another station, now or later; end it if all have tried."""
-        tried = self._tried.get(work.ticket, set())
+        tried = self._tried.get(work.ticket, {})
         if self._start(work, tried):
             return
         if any(s.name not in tried and not s.over for s in self._stations.values()):
@@ -279,6 +310,7 @@ class ClusterExecutor:
         for place, station in self._stations.items():
             if place[0] not in alive:
                 station.lose("its node has left the cluster")
+        self._forget_left(alive, now)
         self._on_gpu = self._on_gpu or any(node.gpus for node in self._cluster.nodes)
         for node in self._cluster.nodes:
             if self._on_gpu and not node.gpus:
@@ -291,6 +323,7 @@ class ClusterExecutor:
                     continue
                 self._renew_at.pop(place, None)
                 name = node.name if node.stations == 1 else f"{node.name}#{number}"
+                self._hosts[node.id] = node.host
                 self._stations[place] = RemoteStation(
                     name,
                     node.id,
@@ -299,6 +332,17 @@ class ClusterExecutor:
                     clock=self._clock,
                     lost_s=self._lost_s,
                 )
+
+    def _forget_left(self, alive: set[str], now: float) -> None:
+        """Forget lost stations of nodes that have left: Ray that is started again on a machine is a new node."""
+        here = {node.host for node in self._cluster.nodes if node.stations}
+        for place, renew_at in list(self._renew_at.items()):
+            if place[0] in alive or now < renew_at + (0.0 if self._hosts[place[0]] in here else GONE_NODE_S):
+                continue
+            station = self._stations.pop(place)
+            del self._renew_at[place]
+            if len(self._facts) > 1:
+                self._facts.pop(station.name, None)
 
     def _mourn(self, place: tuple[str, int], station: RemoteStation, now: float) -> None:
         """End the attempts of a station that is over, once."""
@@ -313,6 +357,9 @@ class ClusterExecutor:
             logs.problem(
                 self._log, logs.Action.ENGINE, f"station {station.name} {said}: {station.report.reason}; the others go on"
             )  # fmt: skip
+        for key in [k for k in (*self._unable, *self._blind) if k[0] == station.name]:
+            self._unable.pop(key, None)
+            self._blind.pop(key, None)
         lost = station.lost()
         for work in lost:
             self._placement.ended(work.ticket)

@@ -10,6 +10,7 @@ import queue
 import re
 import signal
 import socket
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -40,6 +41,10 @@ REACH_S = 5.0
 MOST_REASON = 300
 #: Environment variable of Ray.
 _MODE = "RAY_AUTH_MODE"
+#: What Ray says of an actor whose process was killed, or whose node is gone.
+_DIED = "The actor died unexpectedly before finishing this task."
+#: How Ray begins if something answers at the address, but does not let this machine in: it does not say why.
+_NOT_LET_IN = "Failed to connect to Ray cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Node:
 
     id: str
     name: str
+    host: str
     gpus: int
     cpus: float
 
@@ -254,6 +260,8 @@ class RayCluster:
                 signal.signal(number, handler)
 
     def _run(self) -> None:
+        # It would print what befalls nodes between the lines of the log, in colours. Stations that are lost are logged anyway.
+        self.ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
         try:
             _reach(self._address)
             # On this thread, because on the main thread Ray would take the signals of the daemon.
@@ -264,10 +272,7 @@ class RayCluster:
                 logging_level=logging.ERROR,
             )
         except Exception as e:
-            self.failure = EngineError(
-                " ".join(str(e).split())[:MOST_REASON], operation=f"join the cluster at {self._address}",
-                remedy="start Ray on this machine, too ('ray start --head', or 'ray start --address=...'), with the same token",
-            )  # fmt: skip
+            self.failure = not_joined(e, self._address)
             return
         self.said(self._take_signals_back)
         look_at = 0.0
@@ -285,10 +290,28 @@ class RayCluster:
         self.ray.shutdown()
 
 
+def not_joined(error: Exception, address: str) -> EngineError:
+    """Why the cluster cannot be joined, and what to do."""
+    said = str(error)
+    remedy = "start Ray on this machine, too ('ray start --head', or 'ray start --address=...'), with the same token"
+    if said.startswith(_NOT_LET_IN):
+        remedy = (
+            "its token is probably another one: copy the head's ~/.ray/auth_token (or the file that RAY_AUTH_TOKEN_PATH "
+            "names) to this machine and this user; else see whether Ray runs at the head, in the same version"
+        )
+    return EngineError(shortened(said), operation=f"join the cluster at {address}", remedy=remedy)
+
+
 def _node(said: dict[str, Any]) -> Node:
     resources = said["Resources"]
     name = f"{said['NodeManagerHostname']}/{said['NodeID'][:6]}"
-    return Node(said["NodeID"], name, int(resources.get("GPU", 0)), resources.get("CPU", 0.0))
+    return Node(
+        said["NodeID"],
+        name,
+        said["NodeManagerHostname"],
+        int(resources.get("GPU", 0)),
+        resources.get("CPU", 0.0),
+    )
 
 
 def plain(said: str) -> str:
@@ -300,7 +323,12 @@ def plain(said: str) -> str:
     told = lines[-1] if "Traceback" in said or "creation task" in lines[0] or len(lines) == 1 else lines[0]
     if "ModuleNotFoundError" in told:
         told += " there; install the same version of dropscribe, with [ray], for the Python that Ray was started with"
-    return told[:MOST_REASON]
+    return shortened(told.replace(_DIED, "its process or its machine has died"))
+
+
+def shortened(text: str) -> str:
+    """An error of Ray in one line, without an end that is too long."""
+    return textwrap.shorten(text, MOST_REASON, placeholder=" …", break_on_hyphens=False)
 
 
 def _for_nodes(settings: Settings) -> Settings:
