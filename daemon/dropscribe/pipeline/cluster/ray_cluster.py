@@ -261,7 +261,8 @@ class RayCluster:
 
     def _run(self) -> None:
         # It would print what befalls nodes between the lines of the log, in colours. Stations that are lost are logged anyway.
-        self.ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
+        with contextlib.suppress(AttributeError):  # a version of Ray that has no such switch
+            self.ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
         try:
             _reach(self._address)
             # On this thread, because on the main thread Ray would take the signals of the daemon.
