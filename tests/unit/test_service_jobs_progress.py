@@ -28,6 +28,8 @@ TALK = Path("/in/talk.m4a")
         (Progress(0, 0, None), (Stage.DECODING, 0, None)),
         (Progress(40_000, 0, 60_000), (Stage.DECODING, 40_000, 60_000)),
         (Progress(60_000, 30_000, 60_000), (Stage.RECOGNISING, 30_000, 60_000)),
+        # It waits for the engine.
+        (Progress(59_990, 0, 60_000), (Stage.RECOGNISING, 0, 60_000)),
         # The container declares less than there is.
         (Progress(90_000, 80_000, 60_000), (Stage.RECOGNISING, 80_000, None)),
         (Progress(90_000, 80_000, None), (Stage.RECOGNISING, 80_000, None)),

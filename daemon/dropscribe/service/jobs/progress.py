@@ -20,6 +20,8 @@ MESSAGE_COLUMNS = 71
 NAME_COLUMNS = 30
 #: Most jobs in the log at a time: those that began first.
 LOGGED = 5
+#: Difference between declared and decoded duration of a recording that is decoded to its end, milliseconds.
+DECODED_MS = 1000
 
 
 class Stage(StrEnum):
@@ -27,7 +29,7 @@ class Stage(StrEnum):
 
     WAITING = "waiting"  #: claimed, not begun: no decoder is free
     DECODING = "decoding"  #: nothing is recognised yet
-    RECOGNISING = "recognising"
+    RECOGNISING = "recognising"  #: or waiting for the engine with everything decoded
     PUBLISHING = "publishing"
 
 
@@ -51,10 +53,10 @@ class JobProgress:
         """Progress of a job with the executor; `progress` None: its attempt has just ended."""
         if progress is None:
             return cls(job, recording, Stage.RECOGNISING, elapsed_s=elapsed_s)
-        recognised = progress.recognised_ms
-        stage, position = (
-            (Stage.RECOGNISING, recognised) if recognised else (Stage.DECODING, progress.decoded_ms)
-        )
+        recognised, decoded = progress.recognised_ms, progress.decoded_ms
+        all_decoded = decoded > 0 and 0 < (progress.declared_ms or 0) <= decoded + DECODED_MS
+        begun = recognised or all_decoded
+        stage, position = (Stage.RECOGNISING, recognised) if begun else (Stage.DECODING, decoded)
         # A declared duration may be wrong.
         duration = progress.declared_ms if (progress.declared_ms or 0) >= position else None
         return cls(job, recording, stage, position, duration, elapsed_s)
