@@ -34,7 +34,7 @@ from dropscribe.service.storage.storage_retry import RETRY_S
 from dropscribe.service.storage.unwritable import UnwritableFolders
 from tests.support.claiming import Later
 from tests.support.dispatching import Turning, states
-from tests.support.ledgers import admission
+from tests.support.ledgers import FOLDER, admission
 
 QUEUED, RUNNING = JobState.QUEUED, JobState.RUNNING
 DAY_S = 86_400.0
@@ -351,6 +351,29 @@ def test_a_failed_check_of_free_space_is_reported_until_it_succeeds(ledger: Ledg
     w.turn(RETRY_S)
     assert w.storage_retry.complaints() == (), "it could be looked for, and there is none"
     assert not w.thread.waiting
+
+
+def test_a_job_admitted_while_its_folder_is_being_held_for_lack_of_space_is_not_claimed(
+    ledger: Ledger,
+) -> None:
+    w = Late(ledger)
+
+    def look() -> bool:
+        # After the jobs that were there have been held.
+        admit(ledger, "a")
+        w.full = [FOLDER]
+        return True
+
+    w.has_room = look
+    w.turn()
+    w.thread.go()
+    w.look()
+    assert w.started() == []
+    w.has_room, w.full = (lambda: True), []
+    w.turn(POLL_S)
+    w.thread.go()
+    w.look()
+    assert w.started() == ["a"]
 
 
 def test_a_job_claimed_during_a_profile_change_uses_the_new_profile(ledger: Ledger, space: FreeSpace) -> None:

@@ -46,6 +46,8 @@ class Turning:
         #: Number of times that the claiming or the beginning thread has woken the main thread.
         self.woken = 0
         self.has_room: Callable[[], bool] = lambda: True
+        #: Watched folders without space for the results of their jobs.
+        self.full: list[Path] = []
         #: Settings with the recipe of `ledgers.admission`.
         # The recipe is that of the jobs in tests.support.ledgers.
         off = {"default": {"punctuation": "off"}}
@@ -69,6 +71,7 @@ class Turning:
         self.claiming = Claimer(
             ledger, thread or AtOnce(), self.wake, worker="w", limit=limit,
             clocks=clocks, storage_retry=self.storage_retry, has_room=self.look_for_room,
+            full=lambda: self.full,
         )  # fmt: skip
         self.beginning = Beginning(
             ledger, begin or AtOnce(), self.wake, storage_retry=self.storage_retry, clock=lambda: self.now

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -98,6 +98,11 @@ class Terms:
     def closed(self) -> list[Path]:
         """Folders of which nothing may be claimed."""
         return [folder for folder, terms in self.of.items() if terms.most is not None and terms.most <= 0]
+
+    def without(self, folders: Iterable[Path]) -> Terms:
+        """The same, with nothing of these folders."""
+        none = {folder: replace(self.of.get(folder, FolderTerms()), most=0) for folder in folders}
+        return Terms({**self.of, **none}) if none else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,7 @@ class Daemon:
             self._ledger, stack.enter_context(ThreadPoolExecutor(1, "claim")), self._signals.wake,
             worker=worker_name(settings.host), limit=settings.service.jobs_in_flight,
             clocks=clocks, storage_retry=self._storage_retry, has_room=self._space.has_room,
-            rules=self._rules,
+            rules=self._rules, full=self._space.full,
         )  # fmt: skip
         self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
         self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -127,11 +127,13 @@ class Claimer:
     def __init__(
         self, ledger: Ledger, thread: Executor, wake: Callable[[], None], *, worker: str, limit: int,
         clocks: Clocks, storage_retry: StorageRetry, has_room: Callable[[], bool], rules: Rules | None = None,
+        full: Callable[[], Iterable[Path]] = tuple,
     ) -> None:  # fmt: skip
         """`thread` runs the calls; `wake` is called on it when an answer is there. `limit`: most jobs in flight.
 
         `has_room` is called right before each claim: False while there is no disk space for the results of new jobs. `rules`:
-        terms of each claim; None: the default ones.
+        terms of each claim; None: the default ones. `full`, called after `has_room`: watched folders of which nothing is
+        claimed, because there is no space for their results.
         """
         self._ledger = ledger
         self._thread = thread
@@ -140,6 +142,7 @@ class Claimer:
         self.allow(limit)
         self._clocks = clocks
         self._has_room = has_room
+        self._full = full
         self._rules = rules
         #: Number of jobs claimed so far, and (monotonic seconds, how many of them had been started) of the last `RECENT_S`.
         self._received = 0
@@ -214,6 +217,7 @@ class Claimer:
         if not self._roomy:
             self._next_poll = now + POLL_S
             return
+        question = replace(question, terms=question.terms.without(self._full()))
         self._news = False
         self._due_known = True
         call = self._thread.submit(question.put_to, self._ledger)

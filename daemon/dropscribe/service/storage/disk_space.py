@@ -160,7 +160,8 @@ class FreeSpace:
     def has_room(self) -> bool:
         """Check before a claim: True if jobs may be claimed. Raises StorageError.
 
-        On return the jobs of folders without space are on hold, so that they are not claimed.
+        On return the jobs of folders without space are on hold, which says why they wait. One that is admitted after that
+        is not: the claim leaves out the folders of `full`.
         """
         self._judge()
         if self._database in self._low:
@@ -175,6 +176,10 @@ class FreeSpace:
                     folder, time.time(), reason=complaint.problem, remedy=complaint.remedy, code=NO_ROOM
                 )
         return True
+
+    def full(self) -> list[Path]:
+        """Watched folders without space for their transcripts, as of the last `has_room` or `tend`."""
+        return [folder for folder, target in self._targets.items() if target in self._low]
 
     def tend(self) -> int:
         """Release the jobs of folders with enough space again; returns how many. Raises StorageError."""
