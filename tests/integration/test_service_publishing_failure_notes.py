@@ -7,17 +7,25 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from dropscribe.config import Settings
+from dropscribe.errors import StorageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Admission
 from dropscribe.service.activity import Activities
 from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.transcript.placing import publish
+from tests.support.daemon_process import wait_until
 from tests.support.publishing import House
+
+if TYPE_CHECKING:
+    from dropscribe.ledger.records import Claim
 
 FAILED = """a.wav was not transcribed (dropscribe, job 1).
 Reason: it has no audio
@@ -192,3 +200,36 @@ def test_a_kill_at_any_point_leaves_no_half_note(house: House, call: str) -> Non
     house.run()
     assert house.visible().keys() == {"a.txt"}
     assert house.rows("select count(*) from outputs where format = 'failed'") == [(0,)]
+
+
+def test_a_database_that_is_away_is_logged_once_each_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(house)
+    settings = Settings.model_validate({"folder": [{"path": house.inbox}]})
+    away = StorageError("no server", operation="read notes", path=Path("/db"), remedy="start it")
+    with closing(open_ledger(DatabaseLocation(house.database))) as ledger:
+        (failed,) = ledger.jobs(limit=1)
+        read, refusing, answered = ledger.notes_of, True, 0
+
+        def notes_of(jobs: object) -> object:
+            nonlocal answered
+            answered += 1
+            if refusing:
+                raise away
+            return read(jobs)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(ledger, "notes_of", notes_of)
+        checked = FailureNotes(
+            ledger, lambda: settings, lambda _: None, activities=Activities(), wall=lambda: 1000.0
+        )
+        claim = SimpleNamespace(folder=house.inbox, path=failed.recording)
+        with capture_logs() as logged:
+            checked.start()
+            for number, refusing in enumerate((True, True, False, True, True), start=2):  # noqa: B007
+                before = number - 1
+                wait_until(lambda: answered >= before, "the one before is answered")  # noqa: B023
+                checked.take(cast("Claim", claim), done=False)
+                wait_until(lambda: answered >= number, "it is answered")  # noqa: B023
+            assert checked.stop(30.0)
+    assert [line["event"] for line in logged] == [f"notes of failed jobs wait: {away}"] * 2
