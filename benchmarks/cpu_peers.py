@@ -44,6 +44,7 @@ from dropscribe.engine import registry
 from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.interfaces import Pcm, SpeechSegment
 from dropscribe.engine.core.residency import Part
+from dropscribe.engine.layers.linear import bf16
 from dropscribe.engine.models import store
 from dropscribe.engine.models.loading import choose_device
 from dropscribe.transcript.roles import ASR
@@ -51,7 +52,7 @@ from dropscribe.transcript.roles import ASR
 RATE = 16_000
 SHORTEST_S, LONGEST_S = 2.0, 15.0
 #: Modes of this engine on a CPU.
-PRECISIONS = ("int8", "fp32")
+PRECISIONS = ("bf16", "int8", "fp32")
 PACKAGES = ("torch", "funasr", "onnxruntime", "funasr-onnx", "sherpa-onnx", "numpy")
 #: Batch size of stock FunASR, seconds of padded audio.
 STOCK_BATCH_S = 60.0
@@ -230,6 +231,8 @@ def export(directory: Path) -> None:
 def contenders(directory: Path, options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Run]]]:
     """(name, function that loads it) of each contender."""
     for precision in PRECISIONS:
+        if precision == "bf16" and not bf16.has_products():
+            continue
         yield f"dropscribe {precision}", partial(ours, directory, precision, options.threads)
     for quantised, name in ((True, "int8"), (False, "fp32")):
         for batch in options.batches:

@@ -352,11 +352,11 @@ class EngineSettings(_Strict):
         '["cuda:0", "cuda:1"], names some: each gets an engine process of its own. A GPU that is faster than one process can '
         "feed it may be named twice.",
     )
-    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
         "auto",
         description="auto: fp16 on cuda, fp32 on the cpu. fp16 keeps sums and scores in fp32; fp32 on cuda is "
-        "the deterministic mode. int8, on the cpu, makes the Paraformer family faster and a few words different; other models stay "
-        "in fp32.",
+        "the deterministic mode. bf16 and int8, on the cpu, make the Paraformer family faster and a few words different: bf16 "
+        "fewer, on processors that have it; other models stay in fp32.",
     )
     batch_s: float | None = Field(
         None,

@@ -32,7 +32,7 @@ SCRIPTS = (
     "calibration",
     "cpu_peers",
     "hotwords",
-    "int8_tokens",
+    "cpu_tokens",
     "stage_costs",
     "engine_texts",
 )

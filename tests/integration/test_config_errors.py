@@ -138,7 +138,7 @@ def test_what_is_no_toml_is_located(tmp_path: Path, text: str, reason: str) -> N
         ("[engine]\nbatch_s = 0", "engine.batch_s is 0, but must be a number, 1 to 100000"),
         ("[engine]\nthreads = 1.5", "engine.threads is 1.5, but must be a whole number, 1 to 1024"),
         ("[engine]\ngpu_memory = 2", "engine.gpu_memory is 2, but must be a number, more than 0 to 1"),
-        ('[engine]\nprecision = "fp8"', 'engine.precision is "fp8", but must be one of auto, fp32, fp16, int8'),
+        ('[engine]\nprecision = "fp8"', 'engine.precision is "fp8", but must be one of auto, fp32, fp16, bf16, int8'),
         ("[engine.models]\nasr = 3", "engine.models.asr is 3, but must be text, in quotes"),
         ("[media]\nmax_hours = nan", "media.max_hours is NaN, but must be a number, more than 0 to 100000"),
         ("[service]\nqueue_audio_s = inf", "service.queue_audio_s is Infinity, but must be a number, 30 to 1000000"),

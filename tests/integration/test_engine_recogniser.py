@@ -11,7 +11,7 @@ import shutil
 import wave
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -112,41 +112,50 @@ def test_threads_that_divide_a_batch_change_nothing(loaded: Any, recogniser: Rec
     assert said == {h.stream: h for h in recogniser(segments(pieces()))}
 
 
-def test_int8_says_almost_what_fp32_says_in_any_batch(recogniser: Recogniser) -> None:
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_other_factors_say_almost_what_fp32_says_in_any_batch(
+    recogniser: Recogniser, precision: Literal["int8", "bf16"]
+) -> None:
     import torch
     from rapidfuzz.distance import Levenshtein
 
-    from dropscribe.engine.layers import int8
+    from dropscribe.engine.layers.linear import bf16, int8
 
-    if int8.products() == "none":
+    if precision == "int8" and int8.products() == "none":
         pytest.skip("this processor or torch has no products of 8 bits")
-    settings = EngineSettings(model="paraformer-mini", device="cpu", threads=2, precision="int8")
+    if precision == "bf16" and not bf16.has_products():
+        pytest.skip("this processor or torch has no products in bf16")
+    settings = EngineSettings(model="paraformer-mini", device="cpu", threads=2, precision=precision)
     loader = registry.ModelLoader(settings, lambda _: None)
     ready = loader.load(loader.find(Part(ASR, "paraformer-mini")))
-    assert ready.precision == "int8"
-    in_int8: Any = ready.model
+    assert ready.precision == precision
+    other: Any = ready.model
     try:
-        said = {h.stream: h for h in in_int8(segments(pieces()))}
+        said = {h.stream: h for h in other(segments(pieces()))}
     finally:
         torch.set_num_threads(1)
     expected = {h.stream: h.text for h in recogniser(segments(pieces()))}
     changed = sum(Levenshtein.distance(said[i].text, text) for i, text in expected.items())
     assert changed <= 0.03 * sum(map(len, expected.values()))
-    (alone,) = in_int8(segments(pieces())[:1])
+    (alone,) = other(segments(pieces())[:1])
     assert alone.text == said[0].text
 
 
-def test_int8_is_refused_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precisions_are_refused_where_they_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from dropscribe.engine.layers import int8
+    from dropscribe.engine.layers.linear import bf16, int8
 
-    settings = EngineSettings(precision="int8")
-    with pytest.raises(EngineError, match="int8 is for the CPU"):
-        registry._precision(settings, torch.device("cuda"))
     monkeypatch.setattr(int8, "products", lambda: "none")
-    with pytest.raises(EngineError, match="no products of 8 bits"):
-        registry._precision(settings, torch.device("cpu"))
+    monkeypatch.setattr(bf16, "has_products", lambda: False)
+    for settings, lacks in (
+        (EngineSettings(precision="int8"), "no products of 8 bits"),
+        (EngineSettings(precision="bf16"), "no products in bf16"),
+    ):
+        with pytest.raises(EngineError, match=f"{settings.precision} is for the CPU"):
+            registry._precision(settings, torch.device("cuda"))
+        with pytest.raises(EngineError, match=lacks):
+            registry._precision(settings, torch.device("cpu"))
 
 
 def test_the_sample_through_the_whole_engine_is_what_funasr_makes_of_it() -> None:

@@ -176,6 +176,13 @@ class TestDevice:
         holds(device.check_precision(seen, "cpu", "fp16"), Level.FAIL, "needs a CUDA device")
         holds(device.check_precision(hardware(gpus=(card(),)), "cuda", "int8"), Level.FAIL, "for the CPU")
 
+    def test_bf16_is_for_processors_that_have_it(self) -> None:
+        seen = replace(hardware(), int8="full", bf16=True)
+        holds(device.check_precision(seen, "cpu"), Level.OK, "fp32", "bf16 or int8 would be faster")
+        holds(device.check_precision(seen, "auto", "bf16"), Level.OK, "bf16 on the cpu")
+        holds(device.check_precision(hardware(), "cpu", "bf16"), Level.FAIL, "no products in bf16")
+        holds(device.check_precision(hardware(gpus=(card(),)), "cuda", "bf16"), Level.FAIL, "for the CPU")
+
     def test_precision_of_a_card_that_is_not_there(self) -> None:
         holds(device.check_precision(hardware(gpus=(card(),)), "cuda:1"), Level.WARNING, "cuda:1")
 
@@ -221,10 +228,10 @@ class TestDevice:
     def test_the_output_of_the_child_is_parsed(self) -> None:
         text = (
             '{"torch": "2.13.0", "built_for": [12, 8], "driver_cuda": null, "problem": null, "gpus": [{"name": '
-            '"X", "capability": [9, 0], "total_bytes": 2, "free_bytes": 1, "computes": true}], "int8": "full"}'
+            '"X", "capability": [9, 0], "total_bytes": 2, "free_bytes": 1, "computes": true}], "int8": "full", "bf16": true}'
         )
         assert from_json(text) == Hardware(
-            "2.13.0", (12, 8), None, (Gpu("X", (9, 0), 2, 1, computes=True),), None, "full"
+            "2.13.0", (12, 8), None, (Gpu("X", (9, 0), 2, 1, computes=True),), None, "full", bf16=True
         )
 
 

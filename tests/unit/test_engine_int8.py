@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dropscribe.engine.layers import int8
+from dropscribe.engine.layers.linear import int8
 
 pytestmark = pytest.mark.skipif(
     int8.products() == "none", reason="this processor or torch has no products in 8 bits"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.engine.layers.linear import LEAST_STEP, rounded
+from dropscribe.engine.layers.linear.product import LEAST_STEP, rounded
 
 
 @given(st.integers(1, 1 << 20))

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropscribe.engine.layers import linear
+from dropscribe.engine.layers.linear import product as linear
 from dropscribe.engine.layers.sequences import Joined, Padded
 from dropscribe.engine.models.paraformer.joined_times import Block, JoinedTimestamps, blocks_of
 

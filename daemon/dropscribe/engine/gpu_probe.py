@@ -41,8 +41,10 @@ class Hardware:
     driver_cuda: tuple[int, int] | None
     gpus: tuple[Gpu, ...]
     problem: str | None  #: reason why torch or its CUDA cannot be used; None if there is none
-    #: Products of 8 bits on the CPU; "limited": without VNNI instructions, see `layers.int8.PAIRS`.
+    #: Products of 8 bits on the CPU; "limited": without VNNI instructions, see `layers.linear.int8.PAIRS`.
     int8: Literal["none", "limited", "full"] = "none"
+    #: Whether the CPU multiplies bf16.
+    bf16: bool = False
 
 
 def probe(timeout_s: float = TIMEOUT_S) -> Hardware:
@@ -130,6 +132,7 @@ def from_json(text: str) -> Hardware:
         gpus,
         problem=raw["problem"],
         int8=raw["int8"],
+        bf16=raw["bf16"],
     )
 
 
@@ -158,15 +161,15 @@ def _probe() -> Hardware:
     except (ImportError, OSError) as e:
         return Hardware(None, None, driver, (), f"torch cannot be imported: {e}")
     # Imported here, since it imports torch.
-    from dropscribe.engine.layers import int8  # noqa: PLC0415
+    from dropscribe.engine.layers.linear import bf16, int8  # noqa: PLC0415
 
-    products = int8.products()
+    products = int8.products(), bf16.has_products()
     built = None
     if torch.version.cuda is not None:
         major, minor = torch.version.cuda.split(".")[:2]
         built = int(major), int(minor)
     if built is None:
-        return Hardware(torch.__version__, None, driver, (), None, products)
+        return Hardware(torch.__version__, None, driver, (), None, *products)
     gpus = []
     try:
         # Unlike is_available(), this raises an error with the reason.
@@ -178,8 +181,8 @@ def _probe() -> Hardware:
             name = torch.cuda.get_device_name(index)
             gpus.append(Gpu(name, torch.cuda.get_device_capability(index), total, free, computes))
     except (RuntimeError, AssertionError) as e:
-        return Hardware(torch.__version__, built, driver, tuple(gpus), str(e).splitlines()[0], products)
-    return Hardware(torch.__version__, built, driver, tuple(gpus), None, products)
+        return Hardware(torch.__version__, built, driver, tuple(gpus), str(e).splitlines()[0], *products)
+    return Hardware(torch.__version__, built, driver, tuple(gpus), None, *products)
 
 
 if __name__ == "__main__":

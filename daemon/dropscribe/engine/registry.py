@@ -13,7 +13,7 @@ import wave
 from collections import deque
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,6 +45,9 @@ from dropscribe.errors import EngineError, OutOfDeviceMemoryError, release_trace
 from dropscribe.transcript.roles import ASR, NULL, PUNCTUATION, SPEAKERS, VAD
 from dropscribe.transcript.types import EngineFacts, ModelsUsed
 
+if TYPE_CHECKING:
+    from dropscribe.engine.layers.linear.product import Factors
+
 #: Default size of a batch on a CPU, padded audio seconds for each thread. The timestamp branch takes one step after
 #: another, each for all segments that a thread has.
 CPU_BATCH_S = 60.0
@@ -62,6 +65,8 @@ WARM_OPTIONS = StreamOptions(WARM_HOTWORDS)
 
 #: Kinds whose weights are in fp16 where that is the precision; the others stay in fp32.
 _IN_HALF = frozenset({Kind.PARAFORMER, Kind.SENSE_VOICE, Kind.PUNCTUATION, Kind.SPEAKERS})
+#: Factors of products where other precisions than fp16 are used.
+_FACTORS: dict[str, Factors] = {"fp32": "fp32", "bf16": "bf16", "int8": "int8"}
 #: Most passes of the punctuation model after a batch. On a GPU a pass takes about as long for one text as for hundreds,
 #: and a text with more steps due than others can wait for the next batch.
 CPU_PASSES = 1000
@@ -274,24 +279,32 @@ def _precision(settings: EngineSettings, device: Any) -> str:
             operation="start engine",
             remedy="set engine.precision to auto or fp32",
         )
-    if settings.precision == "int8":
-        _require_int8(device)
+    if settings.precision in ("int8", "bf16"):
+        _require_products(settings.precision, device)
     return settings.precision
 
 
-def _require_int8(device: Any) -> None:
-    """Raise EngineError if the device has no products of 8 bits."""
-    from dropscribe.engine.layers import int8  # noqa: PLC0415 - imports torch
+def _require_products(precision: str, device: Any) -> None:
+    """Raise EngineError if the device has no products in int8 or bf16."""
+    from dropscribe.engine.layers.linear import bf16, int8  # noqa: PLC0415 - imports torch
 
     if device.type != "cpu":
         raise EngineError(
-            "int8 is for the CPU", operation="start engine", remedy="set engine.precision to auto or fp32"
+            f"{precision} is for the CPU",
+            operation="start engine",
+            remedy="set engine.precision to auto or fp32",
         )
-    if int8.products() == "none":
+    if precision == "int8" and int8.products() == "none":
         raise EngineError(
             "this processor, or this version of torch, has no products of 8 bits",
             operation="start engine",
             remedy="set engine.precision to auto or fp32",
+        )
+    if precision == "bf16" and not bf16.has_products():
+        raise EngineError(
+            "this processor has no products in bf16, or this version of torch does not use them",
+            operation="start engine",
+            remedy="set engine.precision to int8, auto or fp32",
         )
 
 
@@ -308,7 +321,7 @@ def _recogniser(
         loaded = load(source.directory, device, threads)
         if precision == "fp16":
             return PipelinedParaformer(loaded), precision
-        return ParaformerRecogniser(loaded, threads=threads, in_int8=precision == "int8"), precision
+        return ParaformerRecogniser(loaded, threads=threads, factors=_FACTORS[precision]), precision
     if kind is Kind.SENSE_VOICE:
         loaded = load(source.directory, device, threads)
         if precision == "fp16":

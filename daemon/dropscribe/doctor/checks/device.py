@@ -113,9 +113,11 @@ def check_precision(hardware: Hardware, setting: str, wanted: str = "auto") -> C
     if gpu is None and setting.startswith("cuda"):
         return warning(name, f"unknown, since {setting} cannot be used", "see the check of the device")
     if gpu is None:
-        return _precision_of_cpu(hardware.int8, wanted)
-    if wanted == "int8":
-        return fail(name, "engine.precision is int8, which is for the CPU", "set engine.precision to auto")
+        return _precision_of_cpu(hardware, wanted)
+    if wanted in ("int8", "bf16"):
+        return fail(
+            name, f"engine.precision is {wanted}, which is for the CPU", "set engine.precision to auto"
+        )
     major, minor = gpu.capability
     have = ["fp32"]
     if gpu.capability >= FP16_CAPABILITY:
@@ -128,23 +130,27 @@ def check_precision(hardware: Hardware, setting: str, wanted: str = "auto") -> C
     return ok(name, text)
 
 
-def _precision_of_cpu(int8: str, wanted: str) -> Check:
+def _precision_of_cpu(hardware: Hardware, wanted: str) -> Check:
     name = "precision"
     if wanted == "fp16":
         return fail(
             name, "engine.precision is fp16, which needs a CUDA device", "set engine.precision to auto"
         )
-    if wanted == "int8" and int8 == "none":
+    have = [p for p, held in (("bf16", hardware.bf16), ("int8", hardware.int8 != "none")) if held]
+    if wanted in ("int8", "bf16") and wanted not in have:
+        products = {"int8": "products of 8 bits", "bf16": "products in bf16"}[wanted]
         return fail(
             name,
-            "engine.precision is int8, and this processor or this torch has no products of 8 bits",
+            f"engine.precision is {wanted}, and this processor or this torch has no {products}",
             "set engine.precision to auto",
         )
     if wanted == "int8":
         limited = ", with slightly coarser weights, since the processor has no VNNI instructions"
-        return ok(name, "int8 on the cpu" + (limited if int8 == "limited" else ""))
-    faster = "; int8 would be faster (engine.precision)"
-    return ok(name, "fp32 on the cpu" + ("" if int8 == "none" else faster))
+        return ok(name, "int8 on the cpu" + (limited if hardware.int8 == "limited" else ""))
+    if wanted == "bf16":
+        return ok(name, "bf16 on the cpu")
+    faster = f"; {' or '.join(have)} would be faster (engine.precision)" if have else ""
+    return ok(name, "fp32 on the cpu" + faster)
 
 
 def devices_named(hardware: Hardware, setting: str) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dropscribe.engine.layers import int8
-from dropscribe.engine.layers.linear import Product, product
+from dropscribe.engine.layers.linear import bf16, int8
+from dropscribe.engine.layers.linear.product import Factors, Product, product
 from dropscribe.engine.layers.sequences import Layout, Padded, split
 
-#: First layers of an encoder that stay in float32 in 8-bit mode: errors made there grow through all others.
-#: (bundled model: 1.8 instead of 3.0 of 100 tokens differ from float32, `benchmarks/int8_tokens.py`)
+#: First layers of an encoder that stay in float32 whatever the factors of the others: errors made there grow through
+#: all others (bundled model, int8: 1.8 instead of 3.0 of 100 tokens differ from float32, `benchmarks/cpu_tokens.py`).
 FIRST_IN_FP32 = 2
 
 
@@ -128,16 +128,16 @@ def positions(longest: int, width: int, device: torch.device) -> Tensor:
 class SanmEncoder:
     """Stacked features → hidden states."""
 
-    def __init__(self, module: Any, dtype: torch.dtype, *, in_int8: bool = False) -> None:
+    def __init__(self, module: Any, dtype: torch.dtype, *, factors: Factors = "fp32") -> None:
         """`module`: FunASR's `SANMEncoder`, in evaluation mode.
 
-        `in_int8`: its products, with float32 between them, except those of the first layers.
+        `factors`: those of its products, except in the first layers.
         """
         self.dtype = dtype
         self._scale = float(module.output_size()) ** 0.5
         layers = [*module.encoders0, *module.encoders]
         self._layers = [
-            encoder_layer(layer, dtype, in_int8=in_int8 and i >= FIRST_IN_FP32)
+            encoder_layer(layer, dtype, factors=factors if i >= FIRST_IN_FP32 else "fp32")
             for i, layer in enumerate(layers)
         ]
         self._after = norm(module.after_norm, dtype)
@@ -159,13 +159,13 @@ class SanmEncoder:
 class SanmDecoder:
     """Acoustic embeddings + encoder states → hidden states → token scores, if there is an output layer."""
 
-    def __init__(self, module: Any, dtype: torch.dtype, *, in_int8: bool = False) -> None:
+    def __init__(self, module: Any, dtype: torch.dtype, *, factors: Factors = "fp32") -> None:
         """`module`: FunASR's `ParaformerSANMDecoder`, in evaluation mode.
 
-        `in_int8`: its products, with float32 between them, except those of the output layer.
+        `factors`: those of its products, except in the output layer.
         """
         layers = [*module.decoders, *(module.decoders2 or ()), *module.decoders3]
-        self._layers = [_decoder_layer(layer, dtype, in_int8=in_int8) for layer in layers]
+        self._layers = [_decoder_layer(layer, dtype, factors=factors) for layer in layers]
         self._after = norm(module.after_norm, dtype)
         self._output = None if module.output_layer is None else affine(module.output_layer, dtype)
 
@@ -202,19 +202,24 @@ def norm(module: Any, dtype: torch.dtype) -> Norm:
 
 
 def affine(
-    module: Any, dtype: torch.dtype, *, relu: bool = False, in_int8: bool = False, positive: bool = False
+    module: Any,
+    dtype: torch.dtype,
+    *,
+    relu: bool = False,
+    factors: Factors = "fp32",
+    positive: bool = False,
 ) -> Product:
     """Linear layer from a module, optionally with ReLU after it.
 
-    `in_int8`: computed in 8 bits, on the CPU; `positive`: its inputs are the result of a ReLU.
+    `factors`: other than fp32 only on the CPU; `positive`: its inputs are the result of a ReLU.
     """
     bias = None if module.bias is None else module.bias.detach().to(dtype)
     weight = module.weight.detach().to(dtype)
-    return (
-        int8.product(weight, bias, relu=relu, positive=positive)
-        if in_int8
-        else product(weight, bias, relu=relu)
-    )
+    if factors == "int8":
+        return int8.product(weight, bias, relu=relu, positive=positive)
+    if factors == "bf16":
+        return bf16.product(weight, bias, relu=relu)
+    return product(weight, bias, relu=relu)
 
 
 def _memory(module: Any, dtype: torch.dtype) -> Memory:
@@ -224,10 +229,10 @@ def _memory(module: Any, dtype: torch.dtype) -> Memory:
     return Memory(taps.to(dtype), left)
 
 
-def encoder_layer(layer: Any, dtype: torch.dtype, *, in_int8: bool = False) -> EncoderLayer:
+def encoder_layer(layer: Any, dtype: torch.dtype, *, factors: Factors = "fp32") -> EncoderLayer:
     """SANM layer with the weights of a FunASR module."""
     attention = layer.self_attn
-    affine_of = partial(affine, dtype=dtype, in_int8=in_int8)
+    affine_of = partial(affine, dtype=dtype, factors=factors)
     return EncoderLayer(
         norm(layer.norm1, dtype),
         affine_of(attention.linear_q_k_v),
@@ -241,9 +246,9 @@ def encoder_layer(layer: Any, dtype: torch.dtype, *, in_int8: bool = False) -> E
     )
 
 
-def _decoder_layer(layer: Any, dtype: torch.dtype, *, in_int8: bool) -> DecoderLayer:
+def _decoder_layer(layer: Any, dtype: torch.dtype, *, factors: Factors) -> DecoderLayer:
     own, source = layer.self_attn, layer.src_attn
-    affine_of = partial(affine, dtype=dtype, in_int8=in_int8)
+    affine_of = partial(affine, dtype=dtype, factors=factors)
     return DecoderLayer(
         norm(layer.norm1, dtype),
         affine_of(layer.feed_forward.w_1, relu=True),

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what torch calls it
 from torch import Tensor
 
-from dropscribe.engine.layers.linear import Product, product
+from dropscribe.engine.layers.linear.product import Product, product
 
 
 class FsmnNetwork:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dropscribe.engine.layers.best import Best, best_of
 from dropscribe.engine.layers.fbank import Frontend, Sound
+from dropscribe.engine.layers.linear.product import Factors
 from dropscribe.engine.layers.sanm import SanmDecoder, SanmEncoder
 from dropscribe.engine.layers.sequences import Padded
 from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps
@@ -48,19 +49,19 @@ class PaddedForward:
         device: torch.device,
         silent: Collection[int] = range(SILENT_IDS),
         *,
-        in_int8: bool = False,
+        factors: Factors = "fp32",
     ) -> None:
         """`module`: FunASR's (BiCif, Seaco) Paraformer in evaluation mode; `frontend`: its WavFrontend.
 
-        `silent`: numbers of tokens without text, which no hotword puts in place of a word; `in_int8`: products of
-        encoder and decoder in 8 bits, on the CPU. Number and times of tokens, scores and hotwords stay in float32.
+        `silent`: numbers of tokens without text, which no hotword puts in place of a word; `factors`: those of the
+        products of encoder and decoder, on the CPU. Number and times of tokens, scores and hotwords stay in float32.
         """
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
-        self._encoder = SanmEncoder(module.encoder, torch.float32, in_int8=in_int8)
+        self._encoder = SanmEncoder(module.encoder, torch.float32, factors=factors)
         self._predictor = Predictor(module.predictor, torch.float32)
-        self._decoder = SanmDecoder(module.decoder, torch.float32, in_int8=in_int8)
+        self._decoder = SanmDecoder(module.decoder, torch.float32, factors=factors)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, torch.float32) if has_times else None
         self._bias_encoder = BiasEncoder(module) if has_bias(module) else None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dropscribe.engine.layers.best import Best, best_of
 from dropscribe.engine.layers.fbank import Frontend, Sound, frames_in, stacked_of
+from dropscribe.engine.layers.linear.product import Factors
 from dropscribe.engine.layers.sanm import SanmDecoder, SanmEncoder
 from dropscribe.engine.layers.sequences import Joined
 from dropscribe.engine.layers.thread_groups import ThreadGroups
@@ -53,15 +54,15 @@ class JoinedForward:
         silent: Collection[int] = range(SILENT_IDS),
         *,
         threads: int = 1,
-        in_int8: bool = False,
+        factors: Factors = "fp32",
     ) -> None:
-        """`module`, `frontend`, `silent`, `in_int8`: as of `PaddedForward`; `threads`: those that share a batch."""
+        """`module`, `frontend`, `silent`, `factors`: as of `PaddedForward`; `threads`: those that share a batch."""
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._skip = int(frontend.lfr_n)
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=self._skip, device=torch.device("cpu"))
-        self._encoder = SanmEncoder(module.encoder, torch.float32, in_int8=in_int8)
+        self._encoder = SanmEncoder(module.encoder, torch.float32, factors=factors)
         self._predictor = Predictor(module.predictor, torch.float32)
-        self._decoder = SanmDecoder(module.decoder, torch.float32, in_int8=in_int8)
+        self._decoder = SanmDecoder(module.decoder, torch.float32, factors=factors)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = JoinedTimestamps(module.predictor) if has_times else None
         self._bias_encoder = BiasEncoder(module) if has_bias(module) else None

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dropscribe.engine.layers.linear import Product, of_few_rows, product
+from dropscribe.engine.layers.linear.product import Product, of_few_rows, product
 from dropscribe.engine.layers.sanm import affine
 from dropscribe.engine.models.paraformer.cif import Upsampling, upsampling
 

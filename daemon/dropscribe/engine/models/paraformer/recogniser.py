@@ -17,6 +17,7 @@ import torch
 from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, SpeechSegment
 from dropscribe.engine.core.turns import TURNS
 from dropscribe.engine.layers.fbank import Sound, sound_of
+from dropscribe.engine.layers.linear.product import Factors
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.paraformer.forward import (
     SILENT_IDS,
@@ -55,11 +56,16 @@ class ParaformerRecogniser:
     takes_frames = True
 
     def __init__(
-        self, loaded: LoadedModel, forward: Forward | None = None, *, threads: int = 1, in_int8: bool = False
+        self,
+        loaded: LoadedModel,
+        forward: Forward | None = None,
+        *,
+        threads: int = 1,
+        factors: Factors = "fp32",
     ) -> None:
         """Use the padded forward pass unless another is given. Raises EngineError for an unsupported vocabulary.
 
-        threads: on a CPU, those that share a batch; `in_int8`: see `PaddedForward`.
+        threads: on a CPU, those that share a batch; `factors`: see `PaddedForward`.
         """
         special = {getattr(loaded.module, name, None) for name in ("blank_id", "sos", "eos")}
         if special != set(range(SILENT_IDS)):
@@ -70,7 +76,7 @@ class ParaformerRecogniser:
                 remedy="use a model of FunASR's Paraformer family",
             )
         self._vocabulary = vocabulary_of(loaded)
-        self._forward: Forward = forward or _in_fp32(loaded, threads, in_int8=in_int8)
+        self._forward: Forward = forward or _in_fp32(loaded, threads, factors=factors)
         self._takes_hotwords = has_bias(loaded.module)
         self._spelling = self._vocabulary.spelling
         self._encoded = lru_cache(LISTS_KEPT)(self._encode)
@@ -114,10 +120,10 @@ def hypotheses_of(
     return vocabulary.hypotheses(ordered, tokens)
 
 
-def _in_fp32(loaded: LoadedModel, threads: int, *, in_int8: bool) -> Forward:
+def _in_fp32(loaded: LoadedModel, threads: int, *, factors: Factors) -> Forward:
     parts, silent = (loaded.module, loaded.frontend), _silent(loaded)
     if loaded.device.type == "cpu":
-        return JoinedForward(*parts, silent, threads=threads, in_int8=in_int8)
+        return JoinedForward(*parts, silent, threads=threads, factors=factors)
     return PaddedForward(*parts, loaded.device, silent)
 
 

@@ -1,10 +1,10 @@
-"""Count the tokens that products of 8 bits change on a CPU, by how sure fp32 is of them, and say which products do it.
+"""Count the tokens that products in bf16 and int8 change on a CPU, by how sure fp32 is of them, and say which do it.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/int8_tokens.py [FILE or FOLDER ...] [--references FILE.tsv]
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/cpu_tokens.py [FILE or FOLDER ...] [--references FILE.tsv]
         [--model DIR] [--emulate] [--onnx DIR] [--out FILE.json]
 
-Recordings are cut into equal pieces of 10 s at most and recognised one by one, in fp32 and in int8 as the product has
-it. Without recordings it is the bundled sample, whose tokens are too few for a rate. A token of fp32 differs if the
+Recordings are cut into equal pieces of 10 s at most and recognised one by one, in fp32, int8 and bf16, as far as
+the processor has it. Without recordings it is the bundled sample, whose tokens are too few for a rate. A token of fp32 differs if the
 alignment with the fewest edits replaces or removes it; inserted ones count, too. The margin of a token is the logarithm
 of its probability over that of the second best, in fp32. References give character error rates: lines of file name, as
 it ends, and text, separated by a tab.
@@ -30,8 +30,9 @@ import torch
 from torch import Tensor
 
 from dropscribe.engine.core.interfaces import Pcm, SpeechSegment
-from dropscribe.engine.layers import int8, sanm
-from dropscribe.engine.layers.linear import Product
+from dropscribe.engine.layers import sanm
+from dropscribe.engine.layers.linear import bf16, int8
+from dropscribe.engine.layers.linear.product import Factors, Product
 from dropscribe.engine.models import store
 from dropscribe.engine.models.loading import LoadedModel, choose_device, load
 from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment
@@ -66,8 +67,8 @@ Pieces = dict[tuple[str, int], Pcm]
 class Recorded:
     """A forward pass that keeps token numbers and margins of the last segment."""
 
-    def __init__(self, loaded: LoadedModel, *, in_int8: bool) -> None:
-        self._forward = JoinedForward(loaded.module, loaded.frontend, in_int8=in_int8)
+    def __init__(self, loaded: LoadedModel, factors: Factors) -> None:
+        self._forward = JoinedForward(loaded.module, loaded.frontend, factors=factors)
         decoder = self._forward._decoder  # noqa: SLF001 - the product does not hand out scores
         self._scores = decoder.scores
         decoder.scores = self._kept  # type: ignore[method-assign]
@@ -106,8 +107,8 @@ def pieces_of(given: Sequence[Path]) -> Pieces:
     return made
 
 
-def heard(loaded: LoadedModel, pieces: Pieces, *, in_int8: bool) -> AllHeard:
-    forward = Recorded(loaded, in_int8=in_int8)
+def heard(loaded: LoadedModel, pieces: Pieces, factors: Factors) -> AllHeard:
+    forward = Recorded(loaded, factors)
     recogniser = ParaformerRecogniser(loaded, forward)
     made: AllHeard = {}
     for key, pcm in pieces.items():
@@ -226,17 +227,17 @@ def emulated(loaded: LoadedModel, pieces: Pieces, how: Emulated) -> AllHeard:
     names = {id(module): name for name, module in loaded.module.named_modules()}
     affine = sanm.affine
 
-    def instead(module: Any, dtype: torch.dtype, **options: bool) -> Product:
+    def instead(module: Any, dtype: torch.dtype, **options: Any) -> Product:
         kind, number = described(names.get(id(module), ""))
         chosen = how.only in ("", kind, kind.split()[0]) and number >= how.first
-        if options.pop("in_int8", False) and chosen:
+        if options.pop("factors", "fp32") == "int8" and chosen:
             bias = None if module.bias is None else module.bias.detach()
             given = {"relu": False, "positive": False} | options
             return how(module.weight.detach().float(), bias, relu=given["relu"], positive=given["positive"])
         return affine(module, dtype, **options)
 
     with patch.object(sanm, "affine", instead), patch.object(sanm, "FIRST_IN_FP32", 0):
-        return heard(loaded, pieces, in_int8=True)
+        return heard(loaded, pieces, "int8")
 
 
 def described(name: str) -> tuple[str, float]:
@@ -291,18 +292,20 @@ def main() -> None:
     pieces = pieces_of(options.recordings or [store.SAMPLE])
     loaded = load(options.model, choose_device("cpu"), torch.get_num_threads())
     references = read_references(options.references)
-    expected, found = (heard(loaded, pieces, in_int8=precision) for precision in (False, True))
+    expected = heard(loaded, pieces, "fp32")
+    found: dict[str, AllHeard] = {"int8": heard(loaded, pieces, "int8")}
+    if bf16.has_products():
+        found["bf16"] = heard(loaded, pieces, "bf16")
     figures: dict[str, Any] = {
         "processor": cpu_peers.processor(),
         "products": int8.products(),
         "audio_s": round(sum(map(len, pieces.values())) / RATE, 1),
         "pieces": len(pieces),
-        "int8": difference(expected, found),
+        **{name: difference(expected, said) for name, said in found.items()},
     }
     if references:
         figures["error_rate"] = {
-            "fp32": error_rate(expected, references),
-            "int8": error_rate(found, references),
+            name: error_rate(said, references) for name, said in {"fp32": expected, **found}.items()
         }
     if options.onnx:
         figures["funasr_onnx"] = by_funasr_onnx(options.onnx, options.model, pieces)
@@ -315,7 +318,7 @@ def main() -> None:
     for name in ("references", "model", "onnx"):
         path = getattr(options, name)
         setattr(options, name, path and path.name)
-    surroundings.report("int8_tokens", options, figures)
+    surroundings.report("cpu_tokens", options, figures)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,17 @@ STEPS = 4
 #: Smallest step between two rounded row counts.
 LEAST_STEP = 16
 
+#: Precisions in which oneDNN may multiply, and how close its results have to be to those of torch.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
+
 #: Rows for which oneDNN orders the weights; others work as well.
 USUAL_ROWS = 512
 
 #: The same for products of few rows.
 FEW_ROWS = 16
+
+#: In what the factors of products are on a CPU, whose inputs and results are float32.
+Factors = Literal["fp32", "bf16", "int8"]
 
 #: (…, inputs) → (…, outputs)
 Product = Callable[[Tensor], Tensor]
@@ -41,8 +48,8 @@ def product(
         made = F.linear(rows, weight, bias)
         return made.relu_() if relu else made
 
-    fp32_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-    if fp32_on_cpu and _onednn_agrees(*weight.shape, bias is not None, relu):
+    on_cpu = weight.device.type == "cpu" and weight.dtype in TOLERANCES
+    if on_cpu and _onednn_agrees(*weight.shape, bias is not None, relu, weight.dtype):
         return _by_onednn(weight, bias, relu=relu, usual_rows=usual_rows, least_step=least_step)
     return plain
 
@@ -112,18 +119,19 @@ def _by_onednn(
 
 
 @cache
-def _onednn_agrees(outputs: int, inputs: int, with_bias: bool, relu: bool) -> bool:
+def _onednn_agrees(outputs: int, inputs: int, with_bias: bool, relu: bool, dtype: torch.dtype) -> bool:
     """True if this torch has oneDNN's linear layer, and its result for weights of this shape is that of torch's own.
 
     The operator is internal to torch (compiled models use it) and may change, so it is tried first.
     """
-    weight = torch.linspace(-1.0, 1.0, outputs * inputs).view(outputs, inputs)
-    bias = torch.linspace(-1.0, 1.0, outputs) if with_bias else None
-    trial = torch.linspace(-1.0, 1.0, 4 * inputs).view(4, inputs) / inputs
+    weight = torch.linspace(-1.0, 1.0, outputs * inputs, dtype=dtype).view(outputs, inputs)
+    bias = torch.linspace(-1.0, 1.0, outputs, dtype=dtype) if with_bias else None
+    trial = torch.linspace(-1.0, 1.0, 4 * inputs, dtype=dtype).view(4, inputs) / inputs
+    near = TOLERANCES[dtype]
     try:
         with torch.inference_mode():
             found = _by_onednn(weight, bias, relu=relu)(trial)
             expected = F.linear(trial, weight, bias)
-            return torch.allclose(found, expected.relu_() if relu else expected, rtol=1e-4, atol=1e-4)
+            return torch.allclose(found, expected.relu_() if relu else expected, rtol=near, atol=near)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):
         return False

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dropscribe.engine.layers.linear import Product
+from dropscribe.engine.layers.linear.product import Product
 
 #: Engine of torch that multiplies.
 ENGINE = "fbgemm"
