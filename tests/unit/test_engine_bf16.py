@@ -37,11 +37,24 @@ def test_it_is_close_to_the_layer_in_fp32(relu: bool) -> None:
     assert ((found - expected).norm(dim=1) <= 0.01 * (expected - bias).norm(dim=1) + 1e-2).all()
 
 
+@torch.inference_mode()
+def test_a_product_takes_the_result_of_another_as_it_is() -> None:
+    first, second = weights(96, 256), weights(64, 96)
+    x = rows(40, 256)
+    between = bf16.product(first, first[:, 0], relu=True, feeds=True)(x)
+    assert between.dtype == torch.bfloat16
+    found = bf16.product(second, second[:, 0])(between)
+    hidden = torch.nn.functional.linear(x, first, first[:, 0]).relu()
+    expected = torch.nn.functional.linear(hidden, second, second[:, 0])
+    assert ((found - expected).norm(dim=1) <= 0.01 * expected.norm(dim=1)).all()
+
+
 @pytest.mark.skipif(not bf16.has_products(), reason="this processor has no products in bf16")
 @pytest.mark.parametrize("inputs", [512, 2048])
+@pytest.mark.parametrize("feeds", [False, True])
 @torch.inference_mode()
-def test_a_row_does_not_depend_on_its_batch(inputs: int) -> None:
-    layer = bf16.product(weights(512, inputs), None)
+def test_a_row_does_not_depend_on_its_batch(inputs: int, feeds: bool) -> None:
+    layer = bf16.product(weights(512, inputs), None, feeds=feeds)
     x = rows(1000, inputs)
     whole = layer(x)
     assert torch.equal(layer(x[17:18]), whole[17:18])

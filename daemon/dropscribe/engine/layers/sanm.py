@@ -208,17 +208,19 @@ def affine(
     relu: bool = False,
     factors: Factors = "fp32",
     positive: bool = False,
+    feeds: bool = False,
 ) -> Product:
     """Linear layer from a module, optionally with ReLU after it.
 
-    `factors`: other than fp32 only on the CPU; `positive`: its inputs are the result of a ReLU.
+    `factors`: other than fp32 only on the CPU; `positive`: its inputs are the result of a ReLU; `feeds`: only
+    another product takes its result.
     """
     bias = None if module.bias is None else module.bias.detach().to(dtype)
     weight = module.weight.detach().to(dtype)
     if factors == "int8":
         return int8.product(weight, bias, relu=relu, positive=positive)
     if factors == "bf16":
-        return bf16.product(weight, bias, relu=relu)
+        return bf16.product(weight, bias, relu=relu, feeds=feeds)
     return product(weight, bias, relu=relu)
 
 
@@ -239,7 +241,7 @@ def encoder_layer(layer: Any, dtype: torch.dtype, *, factors: Factors = "fp32") 
         affine_of(attention.linear_out),
         _memory(attention, dtype),
         norm(layer.norm2, dtype),
-        affine_of(layer.feed_forward.w_1, relu=True),
+        affine_of(layer.feed_forward.w_1, relu=True, feeds=True),
         affine_of(layer.feed_forward.w_2, positive=True),
         int(attention.h),
         bool(layer.in_size == layer.size),

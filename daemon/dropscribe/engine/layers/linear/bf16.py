@@ -1,6 +1,6 @@
 """Linear layers with bf16 weights and activations on a CPU that multiplies these faster.
 
-Sums are in float32; a result is rounded to bf16 once, before the bias is added.
+Sums are in float32; a result is rounded to bf16 once, in general before the bias is added.
 """
 
 from __future__ import annotations
@@ -30,8 +30,14 @@ def has_products() -> bool:
     return not INSTRUCTIONS.isdisjoint(flags) and torch.backends.mkldnn.is_available()
 
 
-def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Product:
-    """Linear layer x·Wᵀ + b with optional ReLU. weight: (outputs, inputs) float32 on the CPU."""
+def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, feeds: bool = False) -> Product:
+    """Linear layer x·Wᵀ + b with optional ReLU. weight: (outputs, inputs) float32 on the CPU.
+
+    `feeds`: only another product takes the result, so it stays in bf16, and the bias is rounded, too.
+    """
+    if feeds:
+        made_in_bf16 = linear(weight.bfloat16(), None if bias is None else bias.bfloat16(), relu=relu)
+        return lambda x: made_in_bf16(x.bfloat16())
     multiply = linear(weight.bfloat16(), None)
 
     def run(x: Tensor) -> Tensor:
