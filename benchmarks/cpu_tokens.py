@@ -9,8 +9,8 @@ alignment with the fewest edits replaces or removes it; inserted ones count, too
 of its probability over that of the second best, in fp32. References give character error rates: lines of file name, as
 it ends, and text, separated by a tab.
 
-With --emulate, 8-bit products are emulated in fp32, on any processor alike: weights only, activations only, both, with
-fewer bits, and one kind of product at a time. With --onnx, FunASR exports the model to DIR, and funasr-onnx recognises
+With --emulate, products of 8 bits and in bf16 are emulated in fp32, on any processor alike: weights only, activations
+only, both, with fewer bits, and one kind of product at a time. With --onnx, FunASR exports the model to DIR, and funasr-onnx recognises
 the same pieces in int8 and fp32 (its packages: see cpu_peers.py).
 """
 
@@ -171,16 +171,19 @@ def read_references(path: Path | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Emulated:
-    """Products of 8 bits, computed in fp32."""
+    """Products with other factors, computed in fp32."""
 
     activation_bits: int = 8  #: 0: as they are
     weight_bits: int = 8  #: 0: as they are
     limited: bool = False  #: weights as for a processor without VNNI
     only: str = ""  #: one kind of product, or all of "encoder" or "decoder"; the others stay in fp32
     first: int = 0  #: so many layers of the encoder stay in fp32
+    parts: int = 0  #: factors are sums of so many bf16 numbers, whatever the bits; 0: they are not
 
     def __call__(self, weight: Tensor, bias: Tensor | None, *, relu: bool, positive: bool) -> Product:
-        if self.weight_bits:
+        if self.parts:
+            weight = in_bf16(weight, self.parts)
+        elif self.weight_bits:
             largest = 2 ** (self.weight_bits - 1) - 1
             scales = int8.scales_of(weight, int8.PAIRS[1 if self.limited else 0])[:, None]
             scales = scales * (int8.LARGEST / largest)
@@ -188,13 +191,23 @@ class Emulated:
         steps = 2**self.activation_bits - 1 if positive else 2 ** (self.activation_bits - 1) - 1
 
         def run(x: Tensor) -> Tensor:
-            if self.activation_bits:
+            if self.parts:
+                x = in_bf16(x, self.parts)
+            elif self.activation_bits:
                 scale = x.abs().amax(dim=-1, keepdim=True).clamp_(min=int8.LEAST) / steps
                 x = (x / scale).round_().mul_(scale)
             made = torch.nn.functional.linear(x, weight, bias)
             return made.relu_() if relu else made
 
         return run
+
+
+def in_bf16(x: Tensor, parts: int) -> Tensor:
+    """The nearest sum of bf16 numbers."""
+    made = torch.zeros_like(x)
+    for _ in range(parts):
+        made = made + (x - made).bfloat16().float()
+    return made
 
 
 #: What is emulated, by name in the report.
@@ -219,6 +232,10 @@ EMULATED = {
         f"both, limited, {n} layers of the encoder in fp32": Emulated(limited=True, first=n)
         for n in (1, 2, 3, 5)
     },
+    "bf16": Emulated(parts=1),
+    "bf16, only decoder": Emulated(parts=1, only="decoder"),
+    **{f"bf16, {n} layers of the encoder in fp32": Emulated(parts=1, first=n) for n in (2, 5, 8)},
+    "two halves of bf16": Emulated(parts=2),
 }
 
 
